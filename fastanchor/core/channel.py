@@ -1,0 +1,80 @@
+"""An upstream: one provider at one origin, with its credentials and caps. Frozen; its living half is kept by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
+
+Http2: TypeAlias = Literal["auto", "on", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """All in seconds. `first_token` is the hard limit for the first content; `idle` for silence after it."""
+
+    connect: float = 5.0
+    first_token: float = 30.0
+    idle: float = 30.0
+    total: float = 600.0
+
+
+class Secret(str):
+    """A credential: a string that does not show itself when printed in a structure."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One upstream. `models` maps the public name to the upstream's; `any_model` takes every name as it is."""
+
+    name: str
+    provider: str  # openai, anthropic, gemini, azure, bedrock, demo
+    base_url: str  # "https://api.openai.com/v1", no trailing slash
+    keys: tuple[Secret, ...] = ()
+    models: dict[str, str] = field(default_factory=dict)
+    any_model: bool = False
+    weight: int = 1
+    tier: int = 0
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    max_concurrency: int = 200
+    http2: Http2 = "auto"
+    verify_tls: bool = True
+    headers: dict[str, str] = field(default_factory=dict)  # extra headers to the upstream, set by the operator
+    options: dict[str, str] = field(default_factory=dict)  # provider's own (api_version, region, anthropic_version…)
+
+    @property
+    def scheme(self) -> str:
+        return urlsplit(self.base_url).scheme
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.base_url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        parts = urlsplit(self.base_url)
+        return parts.port or (443 if parts.scheme == "https" else 80)
+
+    @property
+    def prefix(self) -> str:
+        """The path part of the base URL, without a trailing slash."""
+        return urlsplit(self.base_url).path.rstrip("/")
+
+    def upstream_model(self, model: str) -> str | None:
+        """The upstream's name for a public model name, or None when this channel does not serve it.
+
+        An exact name wins over a glob; a glob maps to itself as the model was asked, unless its value has no star.
+        """
+        exact = self.models.get(model)
+        if exact is not None:
+            return exact
+        for pattern, upstream in self.models.items():
+            if "*" in pattern and fnmatchcase(model, pattern):
+                return model if "*" in upstream else upstream
+        return model if self.any_model else None

@@ -1,0 +1,56 @@
+"""The whole configured world, checked and compiled. A worker holds one reference; a request keeps the one it began with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from fastanchor.core.channel import Channel
+from fastanchor.core.model import ModelCard
+from fastanchor.core.principal import Plan, Principal
+from fastanchor.core.route import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Frozen configuration. `keys` maps a key's digest to its holder; `prices` overrides the cards by model name."""
+
+    channels: tuple[Channel, ...] = ()
+    routes: tuple[Route, ...] = ()
+    plans: dict[str, Plan] = field(default_factory=dict)
+    keys: dict[bytes, Principal] = field(default_factory=dict)
+    cards: dict[str, ModelCard] = field(default_factory=dict)
+    auth: bool = True
+    admin_digest: bytes = b""
+    anthropic_done: bool = True  # `data: [DONE]` after message_stop
+    keep_alive: float = 15.0  # seconds of upstream silence before keep-alive bytes; 0: none
+    version: int = 0
+    _serving: dict[tuple[str, tuple[str, ...]], tuple[Channel, ...]] = field(default_factory=dict, repr=False, compare=False)
+
+    def route(self, model: str) -> Route:
+        """The first route whose name or glob matches, or the default."""
+        for route in self.routes:
+            if route.model == model or fnmatchcase(model, route.model):
+                return route
+        return DEFAULT_ROUTE
+
+    def channels_for(self, model: str, route: Route) -> tuple[Channel, ...]:
+        """The channels that serve a model under a route, lower tiers first."""
+        cached = self._serving.get((model, route.channels))
+        if cached is None:
+            cached = tuple(
+                c
+                for c in sorted(self.channels, key=lambda c: c.tier)
+                if c.upstream_model(model) is not None and (not route.channels or c.name in route.channels)
+            )
+            if len(self._serving) < 4096:  # names come from clients: the cache must not grow without bound
+                self._serving[model, route.channels] = cached
+        return cached
+
+    def models(self) -> list[str]:
+        """The public model names of all channels, in configuration order, globs left out."""
+        names = (name for channel in self.channels for name in channel.models if "*" not in name)
+        return list(dict.fromkeys(names))
+
+
+DEFAULT_ROUTE = Route()

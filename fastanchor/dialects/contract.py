@@ -1,0 +1,146 @@
+"""What a dialect is: one API language, spoken on both sides, without I/O.
+
+As the client's language a dialect reads requests (`read`, then `parse` when the call must be translated), encodes answers
+and tells faults. As the provider's language it writes requests and decodes answers. There is never code for a pair:
+`relay` puts one decoder and one encoder together, or passes bytes through when both sides speak the same.
+
+Rules:
+- Bad input from the client raises `Fault(Kind.INVALID_REQUEST, message, param=field)`; nothing else escapes.
+- Decoders never raise on what an upstream sends: they yield `Failed` or skip, and stay within bounds of size, depth and count.
+- Encoders take events in the grammar of `core.events` and keep their wire's own invariants (contiguous indices, one open
+  block at a time where the wire demands it) by buffering.
+- A dialect is stateless; its decoders, encoders and observers live for one answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from fastanchor.core.call import Call
+from fastanchor.core.events import Event
+from fastanchor.core.faults import Fault
+from fastanchor.core.model import ModelCard
+from fastanchor.core.prompt import Prompt
+from fastanchor.core.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a translated request goes. `quirks` are words of the origin (see `providers`), `strict` rejects what
+    lenient routes drop."""
+
+    model: str  # the upstream's name
+    card: ModelCard | None = None
+    quirks: frozenset[str] = frozenset()
+    options: Mapping[str, str] = field(default_factory=dict)
+    stream: bool = False
+    strict: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A request in the provider's language. `dropped` names the client's fields that could not be carried;
+    `renamed` maps the tool names sent back to the client's (reversible renaming)."""
+
+    body: bytes
+    dropped: tuple[str, ...] = ()
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Answering:
+    """What an encoder must know of the answer it writes: facts of the request, and minted values (no clock, no random)."""
+
+    call: Call
+    model: str  # the name the client is told
+    request_id: str  # seed of minted ids: "chatcmpl-" + request_id …
+    created: int  # unix seconds
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)  # e.g. anthropic_done
+
+
+class Decoder(Protocol):
+    """Upstream stream bytes → events."""
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Events that are complete now."""
+
+    def end(self) -> list[Event]:
+        """The transport ended cleanly: the remaining events, with End, or Failed(TRUNCATED) without the terminal marker."""
+
+
+class Encoder(Protocol):
+    """Events → client stream bytes. A `Failed` event is written as the dialect's own in-stream error."""
+
+    def feed(self, events: Iterable[Event]) -> bytes:
+        """The bytes that these events become (may be empty)."""
+
+
+class Observer(Protocol):
+    """Watches an answer that passes through unchanged."""
+
+    usage: Usage
+    output_estimate: int  # tokens, for answers whose usage never comes
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes from the upstream; return what goes to the client (whole events only)."""
+
+    def end(self) -> bytes:
+        """The transport ended cleanly: what is left to forward. Sets `fault` when the answer is not whole."""
+
+    @property
+    def started(self) -> bool:
+        """The first content of the answer has been seen: the commit point."""
+
+    @property
+    def complete(self) -> bool:
+        """The terminal marker has been seen."""
+
+    @property
+    def fault(self) -> Fault | None:
+        """An in-band error or a broken answer; bytes returned before it are good, nothing after it is forwarded."""
+
+
+class Dialect(Protocol):
+    """One API language."""
+
+    name: str
+    stream_type: bytes  # content-type of a stream
+    keep_alive: bytes  # bytes that clients ignore while the provider is silent, or b""
+
+    def read(self, body: bytes, path: str, query: str, headers: Mapping[str, str]) -> Call:
+        """Peek at a request. Checks the required fields and types of the facts in `Call`. Raises Fault."""
+
+    def parse(self, call: Call) -> Prompt:
+        """The whole request, format-free. Raises Fault that names the field."""
+
+    def write(self, prompt: Prompt, target: Target) -> Written:
+        """The request in this language. Raises Fault for what cannot be expressed."""
+
+    def edit(self, call: Call, model: str) -> bytes:
+        """The client's own body for an upstream of the same dialect: spliced model name, forced usage, nothing else."""
+
+    def observer(self, call: Call) -> Observer:
+        """For a stream that passes through."""
+
+    def decoder(self) -> Decoder: ...
+
+    def encoder(self, answering: Answering) -> Encoder: ...
+
+    def read_answer(self, body: bytes) -> list[Event]:
+        """A whole, non-streamed answer as events (grammar of `core.events`); Failed when it cannot be read."""
+
+    def write_answer(self, events: Iterable[Event], answering: Answering) -> bytes:
+        """The non-streamed answer."""
+
+    def usage_of(self, body: bytes) -> Usage:
+        """Usage of a whole answer that passes through, without building it."""
+
+    def fault(self, fault: Fault, request_id: str) -> bytes:
+        """The error body."""
+
+    def fault_event(self, fault: Fault, request_id: str) -> bytes:
+        """The in-stream error: the last bytes of a stream that failed."""
