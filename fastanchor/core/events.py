@@ -2,7 +2,8 @@
 
 The grammar that decoders promise and encoders may rely on:
 
-    Begin (BlockStart (Text|Refusal|Thought|Signature|Arguments|Citation|Logprobs|Raw)* BlockEnd)* Finish+ Counted? (End|Failed)
+    Begin (BlockStart delta* BlockEnd)* Finish+ Counted? (End|Failed)
+    delta = Text | Refusal | Thought | Signature | Arguments | Citation | Raw
 
 - Blocks of different tool calls may overlap; each delta names its block. Block numbers rise from 0 in order of opening.
 - `Ping` and `Counted` may stand anywhere after Begin; counters are cumulative, the last one wins.

@@ -79,7 +79,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """How a kind is judged and told. `anthropic_status` differs from `status` only where a documented service says so."""
+    """How a kind is judged and told. `anthropic_status` is set only where a documented service differs."""
 
     side: Side
     retry: Retry

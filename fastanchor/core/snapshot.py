@@ -1,4 +1,7 @@
-"""The whole configured world, checked and compiled. A worker holds one reference; a request keeps the one it began with."""
+"""The whole configured world, checked and compiled.
+
+A worker holds one reference to the current one; a request keeps the one it began with.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ class Snapshot:
     anthropic_done: bool = True  # `data: [DONE]` after message_stop
     keep_alive: float = 15.0  # seconds of upstream silence before keep-alive bytes; 0: none
     version: int = 0
-    _serving: dict[tuple[str, tuple[str, ...]], tuple[Channel, ...]] = field(default_factory=dict, repr=False, compare=False)
+    _serving: dict[tuple[str, tuple[str, ...]], tuple[Channel, ...]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def route(self, model: str) -> Route:
         """The first route whose name or glob matches, or the default."""

@@ -1,14 +1,15 @@
 """What a dialect is: one API language, spoken on both sides, without I/O.
 
-As the client's language a dialect reads requests (`read`, then `parse` when the call must be translated), encodes answers
-and tells faults. As the provider's language it writes requests and decodes answers. There is never code for a pair:
-`relay` puts one decoder and one encoder together, or passes bytes through when both sides speak the same.
+As the client's language a dialect reads requests (`read`, then `parse` when the call must be translated), encodes
+answers and tells faults. As the provider's language it writes requests and decodes answers. There is never code for
+a pair: `relay` puts one decoder and one encoder together, or passes bytes through when both sides speak the same.
 
 Rules:
 - Bad input from the client raises `Fault(Kind.INVALID_REQUEST, message, param=field)`; nothing else escapes.
-- Decoders never raise on what an upstream sends: they yield `Failed` or skip, and stay within bounds of size, depth and count.
-- Encoders take events in the grammar of `core.events` and keep their wire's own invariants (contiguous indices, one open
-  block at a time where the wire demands it) by buffering.
+- Decoders never raise on what an upstream sends: they yield `Failed` or skip, and stay within bounds of size, depth
+  and count.
+- Encoders take events in the grammar of `core.events` and keep their wire's own invariants (contiguous indices, one
+  open block at a time where the wire demands it) by buffering.
 - A dialect is stateless; its decoders, encoders and observers live for one answer.
 """
 
@@ -52,7 +53,7 @@ class Written:
 
 @dataclass(slots=True)
 class Answering:
-    """What an encoder must know of the answer it writes: facts of the request, and minted values (no clock, no random)."""
+    """What an encoder must know of the answer it writes: facts of the request, and minted values (no clock here)."""
 
     call: Call
     model: str  # the name the client is told
@@ -69,7 +70,7 @@ class Decoder(Protocol):
         """Events that are complete now."""
 
     def end(self) -> list[Event]:
-        """The transport ended cleanly: the remaining events, with End, or Failed(TRUNCATED) without the terminal marker."""
+        """The transport ended cleanly: the remaining events, with End, or Failed(TRUNCATED) if it is not whole."""
 
 
 class Encoder(Protocol):
