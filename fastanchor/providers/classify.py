@@ -178,7 +178,7 @@ def _seconds(value: object) -> float | None:
 
 
 def retry_after(header: Callable[[bytes], bytes | None], now: float) -> float | None:
-    """Seconds from `retry-after-ms` or `Retry-After` (RFC 9110 §10.2.3: seconds or a date); None when absent or junk."""
+    """Seconds from `retry-after-ms` or `Retry-After` (RFC 9110 §10.2.3), or None if absent or junk."""
     milliseconds = header(b"retry-after-ms")
     if milliseconds is not None and milliseconds.isdigit() and len(milliseconds) < 12:
         return int(milliseconds) / 1000
