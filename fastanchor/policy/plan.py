@@ -17,7 +17,7 @@ from fastanchor.core.route import Route
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to serve the request: a channel, the model's public and upstream names there, one of the channel's keys."""
+    """One way to serve the request: a channel, the model's public and upstream names, one of the channel's keys."""
 
     channel: Channel
     public_model: str

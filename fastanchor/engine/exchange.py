@@ -1,0 +1,124 @@
+"""One request's life, from its first byte to its receipt.
+
+The exchange is the only mutable thing that travels through the engine. Every step writes what it found out; at the end
+it freezes into a `Receipt`, exactly once, whatever happened.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import trio
+
+from fastanchor.core.call import Call
+from fastanchor.core.lease import FreeLease, Lease
+from fastanchor.core.principal import ANYONE, Principal
+from fastanchor.core.receipt import AttemptRecord, Receipt
+from fastanchor.core.snapshot import Snapshot
+from fastanchor.core.usage import Usage
+
+if TYPE_CHECKING:
+    from fastanchor.dialects.contract import Dialect
+    from fastanchor.wire.message import Request
+
+NO_LEASE = FreeLease()
+
+
+class HeaderView(Mapping[str, str]):
+    """Request headers as text, looked up without building a dictionary. Repeated fields give the first value."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def __getitem__(self, name: str) -> str:
+        value = self._request.get(name.encode("ascii"))
+        if value is None:
+            raise KeyError(name)
+        return value.decode("latin-1")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({name.decode("latin-1"): None for name, _ in self._request.headers})
+
+    def __len__(self) -> int:
+        return len({name for name, _ in self._request.headers})
+
+
+class Exchange:
+    """Everything known of one request so far. Times are trio's clock unless a name says wall."""
+
+    __slots__ = (
+        "answer_bytes", "attempts", "began", "call", "channel", "cost", "dialect", "dropped", "endpoint", "ending",
+        "first_token", "lease", "principal", "provider", "request", "request_id", "sent_upstream", "served_model",
+        "status", "usage", "wall", "world",
+    )
+
+    def __init__(self, request: Request, world: Snapshot, request_id: str, endpoint: str) -> None:
+        self.request = request
+        self.world = world
+        self.request_id = request_id
+        self.endpoint = endpoint
+        self.began = trio.current_time()
+        self.wall = time.time()
+        self.principal: Principal = ANYONE
+        self.dialect: Dialect | None = None
+        self.call: Call | None = None
+        self.lease: Lease = NO_LEASE
+        self.attempts: list[AttemptRecord] = []
+        self.usage = Usage()
+        self.cost = 0
+        self.channel = ""
+        self.provider = ""
+        self.served_model = ""
+        self.dropped: tuple[str, ...] = ()
+        self.sent_upstream: float | None = None
+        self.first_token: float | None = None
+        self.status = 0
+        self.ending = "done"
+        self.answer_bytes = 0
+
+    @property
+    def asked(self) -> Call:
+        """The call, once it has been read."""
+        if self.call is None:
+            raise RuntimeError("the call has not been read yet")
+        return self.call
+
+    @property
+    def spoken(self) -> Dialect:
+        """The client's dialect."""
+        if self.dialect is None:
+            raise RuntimeError("the endpoint has no dialect")
+        return self.dialect
+
+    def receipt(self) -> Receipt:
+        """The record of this request, ended now."""
+        call = self.call
+        now = trio.current_time()
+        return Receipt(
+            request_id=self.request_id,
+            started=self.wall,
+            dialect=self.dialect.name if self.dialect else "",
+            endpoint=self.endpoint,
+            client=self.request.peer,
+            key_id=self.principal.key_id,
+            organization=self.principal.organization,
+            model=call.model if call else "",
+            served_model=self.served_model,
+            channel=self.channel,
+            provider=self.provider,
+            stream=call.stream if call else False,
+            status=self.status,
+            ending=self.ending,
+            seconds=now - self.began,
+            first_token=None if self.first_token is None else self.first_token - self.began,
+            overhead=(now if self.sent_upstream is None else self.sent_upstream) - self.began,
+            usage=self.usage,
+            cost=self.cost,
+            bytes_in=len(call.body) if call else 0,
+            bytes_out=self.answer_bytes,
+            attempts=tuple(self.attempts),
+        )

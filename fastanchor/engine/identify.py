@@ -1,0 +1,78 @@
+"""Who asks: the credential of a request, looked up by digest.
+
+Rules:
+- The same decision on every carrier: `Authorization: Bearer`, `x-api-key`, and on Gemini paths `x-goog-api-key` and
+  `?key=`. Two different credentials on one request are refused.
+- Keys are compared as keyed digests in a dictionary: no timing depends on a key's prefix, and no key is kept.
+"""
+
+from __future__ import annotations
+
+import time
+from hashlib import blake2b
+from ipaddress import ip_address, ip_network
+from urllib.parse import unquote_to_bytes
+
+from fastanchor.core.faults import Fault, Kind
+from fastanchor.core.principal import ANYONE, Principal
+from fastanchor.core.snapshot import Snapshot
+from fastanchor.wire.message import Request
+
+ADMIN = Principal("admin", "admin", "", frozenset({"inference", "training", "models", "admin"}))
+MAX_CREDENTIAL = 512
+
+
+def credential(request: Request, *, gemini: bool) -> bytes | None:
+    """The key that the request carries, or None.
+
+    Raises:
+        Fault: INVALID_API_KEY when carriers contradict each other or the scheme is not Bearer.
+    """
+    found = {value for value in _carried(request, gemini) if value}
+    if len(found) > 1:
+        raise Fault(Kind.INVALID_API_KEY, "The request carries two different API keys.")
+    return found.pop() if found else None
+
+
+def _carried(request: Request, gemini: bool) -> list[bytes]:
+    carried = []
+    authorization = request.get(b"authorization")
+    if authorization:
+        scheme, _, token = authorization.partition(b" ")
+        if scheme.lower() != b"bearer":
+            raise Fault(Kind.INVALID_API_KEY, "The Authorization header must be: Bearer YOUR_API_KEY")
+        carried.append(token.strip(b" "))
+    carried.append(request.get(b"x-api-key") or b"")
+    if gemini:
+        carried.append(request.get(b"x-goog-api-key") or b"")
+        carried += [unquote_to_bytes(p[4:]) for p in request.query.split(b"&") if p.startswith(b"key=")]
+    return carried
+
+
+def identify(request: Request, world: Snapshot, pepper: bytes, *, gemini: bool = False) -> Principal:
+    """The holder of the request's key.
+
+    Raises:
+        Fault: INVALID_API_KEY for a missing, unknown or expired key, PERMISSION_DENIED for a foreign address.
+    """
+    if not world.auth:
+        return ANYONE
+    key = credential(request, gemini=gemini)
+    if key is None or len(key) > MAX_CREDENTIAL:
+        raise Fault(Kind.INVALID_API_KEY)
+    digest = blake2b(key, key=pepper, digest_size=16).digest()
+    principal = ADMIN if digest == world.admin_digest else world.keys.get(digest)
+    if principal is None or (principal.expires is not None and principal.expires <= time.time()):
+        raise Fault(Kind.INVALID_API_KEY)
+    if principal.addresses and not _from(request.peer, principal.addresses):
+        raise Fault(Kind.PERMISSION_DENIED, "This key may not be used from this address.")
+    return principal
+
+
+def _from(peer: str, networks: tuple[str, ...]) -> bool:
+    host = peer.rpartition(":")[0].strip("[]")
+    try:
+        address = ip_address(host)
+    except ValueError:  # a unix socket has no address
+        return False
+    return any(address in ip_network(network) for network in networks)
