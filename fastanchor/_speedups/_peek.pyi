@@ -1,0 +1,9 @@
+from fastanchor._speedups._peek_pure import Data as Data
+from fastanchor._speedups._peek_pure import Field as Field
+from fastanchor._speedups._peek_pure import Peek as Peek
+from fastanchor._speedups._peek_pure import splice as splice
+
+def peek(
+    body: Data, wanted: tuple[bytes, ...], start: int = ..., end: int | None = ..., *, depth: int = ...
+) -> Peek | None: ...
+def count_text(body: Data, start: int = ..., end: int | None = ...) -> int: ...

@@ -1,0 +1,350 @@
+# cython: boundscheck=False, wraparound=False
+"""The compiled half of `peek`: the same descent over bytes, strings eight bytes at a time."""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from libc.stdint cimport uint64_t
+from libc.string cimport memchr, memcmp, memcpy
+
+from fastanchor._speedups._peek_pure import BLOB, MAX_DEPTH, MAX_NUMBER, Data, Field, Peek, splice
+
+__all__ = ["Data", "Field", "Peek", "count_text", "peek", "splice"]
+
+ctypedef const unsigned char *Text
+ctypedef Py_ssize_t Offset  # of the byte behind a part, or ODD
+
+cdef enum:
+    ODD = -1
+
+cdef extern from *:
+    """
+    #define ONES 0x0101010101010101ULL
+    #define HIGH 0x8080808080808080ULL
+    """
+    uint64_t ONES
+    uint64_t HIGH
+
+cdef Py_ssize_t BLOB_SIZE = BLOB
+cdef Py_ssize_t NUMBER_SIZE = MAX_NUMBER
+cdef unsigned char PLAIN[256]   # bytes that stand for themselves in a string: ASCII but controls, quote, backslash
+cdef unsigned char BASE64[256]  # the bytes of both base64 alphabets
+
+cdef int byte
+for byte in range(256):
+    PLAIN[byte] = 0x20 <= byte < 0x80 and byte != 0x22 and byte != 0x5C
+    BASE64[byte] = byte in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-"
+
+
+def peek(body, tuple wanted, Py_ssize_t start=0, end=None, *, int depth=128):
+    cdef bytes held = body if PyBytes_CheckExact(body) else memoryview(body).tobytes()
+    cdef Text text = <Text>PyBytes_AS_STRING(held)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(held) if end is None else end
+    if not 1 <= depth <= MAX_DEPTH:
+        raise ValueError(f"depth must be in 1..{MAX_DEPTH}")
+    if not 0 <= start <= size <= PyBytes_GET_SIZE(held):
+        raise ValueError("start and end must be in order within the body")
+    if None in wanted:
+        raise TypeError("names must be bytes")
+    return top(held, text, start, size, depth, wanted)
+
+
+cdef object top(bytes body, Text text, Offset at, Py_ssize_t end, int depth, tuple wanted):
+    """The whole answer: the loop of `members` that also takes note of the wanted ones."""
+    cdef dict keys = {}, values = {}
+    cdef Offset key, name_end, start
+    cdef bytes name
+    at = space(text, at, end)
+    if at == end or text[at] != c"{":
+        return None
+    at = space(text, at + 1, end)
+    cdef bint empty = at < end and text[at] == c"}"
+    while not empty:
+        key = at
+        name_end = string(text, key, end)
+        start = colon(text, name_end, end)
+        at = value(text, start, end, depth - 1)
+        if at == ODD or memchr(text + key, c"\\", name_end - key) != NULL:
+            return None
+        for name in wanted:
+            if (PyBytes_GET_SIZE(name) == name_end - key - 2
+                    and memcmp(text + key + 1, PyBytes_AS_STRING(name), name_end - key - 2) == 0):
+                if name in values:
+                    return None
+                keys[name], values[name] = key, Field(start, at)
+                break
+        at = space(text, at, end)
+        if at < end and text[at] == c"}":
+            break
+        at = comma(text, at, end)
+    if at == ODD or space(text, at + 1, end) != end:
+        return None
+    return Peek(body, keys, values, at, empty)
+
+
+# Each step takes the offset where its part starts, or ODD, and gives the one behind it, or ODD.
+
+cdef inline Offset space(Text text, Offset at, Py_ssize_t end) noexcept nogil:
+    if at == ODD:
+        return ODD
+    while at < end and (text[at] == c" " or text[at] == c"\n" or text[at] == c"\r" or text[at] == c"\t"):
+        at += 1
+    return at
+
+
+cdef inline Offset punctuation(Text text, Offset at, Py_ssize_t end, unsigned char mark) noexcept nogil:
+    """`mark` and the white space around it."""
+    at = space(text, at, end)
+    if at == ODD or at == end or text[at] != mark:
+        return ODD
+    return space(text, at + 1, end)
+
+
+cdef inline Offset colon(Text text, Offset at, Py_ssize_t end) noexcept nogil:
+    return punctuation(text, at, end, c":")
+
+
+cdef inline Offset comma(Text text, Offset at, Py_ssize_t end) noexcept nogil:
+    return punctuation(text, at, end, c",")
+
+
+cdef Offset value(Text text, Offset at, Py_ssize_t end, int depth) noexcept nogil:
+    """`depth` is how many more containers may open."""
+    if at == ODD or at == end:
+        return ODD
+    cdef unsigned char first = text[at]
+    if first == c'"':
+        return string(text, at, end)
+    if first == c"{":
+        return members(text, at, end, depth)
+    if first == c"[":
+        return elements(text, at, end, depth)
+    if first == c"t":
+        return literal(text, at, end, b"true", 4)
+    if first == c"f":
+        return literal(text, at, end, b"false", 5)
+    if first == c"n":
+        return literal(text, at, end, b"null", 4)
+    return number(text, at, end)
+
+
+cdef Offset members(Text text, Offset at, Py_ssize_t end, int depth) noexcept nogil:
+    if depth == 0:
+        return ODD
+    at = space(text, at + 1, end)
+    if at < end and text[at] == c"}":
+        return at + 1
+    while at != ODD:
+        at = colon(text, string(text, at, end), end)
+        at = space(text, value(text, at, end, depth - 1), end)
+        if at != ODD and at < end and text[at] == c"}":
+            return at + 1
+        at = comma(text, at, end)
+    return ODD
+
+
+cdef Offset elements(Text text, Offset at, Py_ssize_t end, int depth) noexcept nogil:
+    if depth == 0:
+        return ODD
+    at = space(text, at + 1, end)
+    if at < end and text[at] == c"]":
+        return at + 1
+    while at != ODD:
+        at = space(text, value(text, at, end, depth - 1), end)
+        if at != ODD and at < end and text[at] == c"]":
+            return at + 1
+        at = comma(text, at, end)
+    return ODD
+
+
+cdef inline Offset literal(Text text, Offset at, Py_ssize_t end, const char *word, Py_ssize_t size) noexcept nogil:
+    return at + size if end - at >= size and memcmp(text + at, word, size) == 0 else ODD
+
+
+cdef inline bint is_digit(Text text, Offset at, Py_ssize_t end) noexcept nogil:
+    return at < end and c"0" <= text[at] <= c"9"
+
+
+cdef inline Offset digits(Text text, Offset at, Py_ssize_t end) noexcept nogil:
+    """One digit or more."""
+    if at == ODD or not is_digit(text, at, end):
+        return ODD
+    while is_digit(text, at, end):
+        at += 1
+    return at
+
+
+cdef Offset number(Text text, Offset at, Py_ssize_t end) noexcept nogil:
+    cdef Offset start = at, exponent
+    if text[at] == c"-":
+        at += 1
+    at = at + 1 if at < end and text[at] == c"0" else digits(text, at, end)
+    if at != ODD and at < end and text[at] == c".":
+        at = digits(text, at + 1, end)
+    if at != ODD and at < end and (text[at] == c"e" or text[at] == c"E"):
+        exponent = at + 1
+        if exponent < end and (text[exponent] == c"+" or text[exponent] == c"-"):
+            exponent += 1
+        at = digits(text, exponent, end)
+        if at - exponent > 2:
+            return ODD
+    return at if at - start <= NUMBER_SIZE else ODD
+
+
+cdef Offset string(Text text, Offset at, Py_ssize_t end) noexcept nogil:
+    if at == ODD or at == end or text[at] != c'"':
+        return ODD
+    at += 1
+    while True:
+        at = plain(text, at, end)
+        if at == end:
+            return ODD
+        if text[at] == c'"':
+            return at + 1
+        if text[at] == c"\\":
+            at = escape(text, at, end)
+        else:
+            at = beyond_ascii(text, at, end)
+        if at == ODD:
+            return ODD
+
+
+cdef inline Offset plain(Text text, Offset at, Py_ssize_t end) noexcept nogil:
+    """Skip the bytes that stand for themselves."""
+    cdef uint64_t word, quote, backslash
+    while end - at >= 8:
+        memcpy(&word, text + at, 8)
+        # Per byte, the high bit of (b - n) & ~b is set where b < n; a borrow can only add bits above one that is right.
+        quote = word ^ (ONES * 0x22)
+        backslash = word ^ (ONES * 0x5C)
+        if ((((word - ONES * 0x20) & ~word) | ((quote - ONES) & ~quote) | ((backslash - ONES) & ~backslash) | word)
+                & HIGH):
+            break
+        at += 8
+    while at < end and PLAIN[text[at]]:
+        at += 1
+    return at
+
+
+cdef inline int hex4(Text text, Offset at, Py_ssize_t end) noexcept nogil:
+    """The code unit of `\\uXXXX` at `at`, or ODD."""
+    cdef int unit = 0, i
+    cdef unsigned char c
+    if end - at < 6 or text[at] != c"\\" or text[at + 1] != c"u":
+        return ODD
+    for i in range(2, 6):
+        c = text[at + i]
+        if c"0" <= c <= c"9":
+            unit = unit * 16 + c - c"0"
+        elif c"a" <= (c | 0x20) <= c"f":
+            unit = unit * 16 + (c | 0x20) - c"a" + 10
+        else:
+            return ODD
+    return unit
+
+
+cdef Offset escape(Text text, Offset at, Py_ssize_t end) noexcept nogil:
+    cdef int unit, low
+    if at + 1 == end:
+        return ODD
+    if text[at + 1] != c"u":
+        return at + 2 if memchr(b'"\\/bfnrt', text[at + 1], 8) != NULL else ODD
+    unit = hex4(text, at, end)
+    if unit == ODD or 0xDC00 <= unit <= 0xDFFF:
+        return ODD
+    if unit < 0xD800 or unit > 0xDFFF:
+        return at + 6
+    low = hex4(text, at + 6, end)
+    return at + 12 if 0xDC00 <= low <= 0xDFFF else ODD
+
+
+cdef Offset beyond_ascii(Text text, Offset at, Py_ssize_t end) noexcept nogil:
+    """Skip characters of two to four bytes (RFC 3629: shortest form, no surrogates, none above U+10FFFF)."""
+    cdef unsigned char first
+    cdef unsigned char least, most
+    cdef int size, i
+    if text[at] < 0x80:
+        return ODD  # a control character
+    while at < end and text[at] >= 0x80:
+        first, least, most = text[at], 0x80, 0xBF
+        if 0xC2 <= first <= 0xDF:
+            size = 2
+        elif 0xE0 <= first <= 0xEF:
+            size = 3
+            if first == 0xE0:
+                least = 0xA0
+            elif first == 0xED:
+                most = 0x9F
+        elif 0xF0 <= first <= 0xF4:
+            size = 4
+            if first == 0xF0:
+                least = 0x90
+            elif first == 0xF4:
+                most = 0x8F
+        else:
+            return ODD
+        if end - at < size or not least <= text[at + 1] <= most:
+            return ODD
+        for i in range(2, size):
+            if text[at + i] & 0xC0 != 0x80:
+                return ODD
+        at += size
+    return at
+
+
+def count_text(body, Py_ssize_t start=0, end=None):
+    cdef Py_buffer view
+    cdef Py_ssize_t size
+    PyObject_GetBuffer(body, &view, PyBUF_SIMPLE)
+    try:
+        size = view.len if end is None else end
+        if not 0 <= start <= size <= view.len:
+            raise ValueError("start and end must be in order within the body")
+        return text_of(<Text>view.buf, start, size)
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef Py_ssize_t text_of(Text text, Offset at, Py_ssize_t end) noexcept nogil:
+    cdef Py_ssize_t total = 0, start
+    cdef const void *quote
+    while True:
+        quote = memchr(text + at, c'"', end - at)
+        if quote == NULL:
+            return total
+        start = <Text>quote - text + 1
+        at = string_end(text, start, end)
+        if not is_blob(text, start, at) and not is_key(text, at, end):
+            total += at - start
+        at = min(at + 1, end)
+
+
+cdef inline Offset string_end(Text text, Offset at, Py_ssize_t end) noexcept nogil:
+    """Where a string ends that is open at `at`; whatever is in it but an escape is skipped."""
+    while True:
+        at = plain(text, at, end)
+        if at == end or text[at] == c'"':
+            return at
+        if text[at] != c"\\":
+            at += 1
+        elif at + 1 < end:
+            at += 2
+        else:
+            return at
+
+
+cdef inline bint is_key(Text text, Offset at, Py_ssize_t end) noexcept nogil:
+    if at < end:
+        at = space(text, at + 1, end)
+    return at < end and text[at] == c":"
+
+
+cdef inline bint is_blob(Text text, Offset start, Offset end) noexcept nogil:
+    cdef Offset at
+    if end - start >= 5 and memcmp(text + start, b"data:", 5) == 0:
+        return True
+    if end - start < BLOB_SIZE:
+        return False
+    for at in range(start, start + BLOB_SIZE):
+        if not BASE64[text[at]]:
+            return False
+    return True
