@@ -23,6 +23,10 @@ cdef extern from *:
     """
     uint64_t ONES
     uint64_t HIGH
+    int __builtin_ctzll(uint64_t word) nogil
+
+cdef extern from "<endian.h>" nogil:
+    uint64_t le64toh(uint64_t word)
 
 cdef Py_ssize_t BLOB_SIZE = BLOB
 cdef Py_ssize_t NUMBER_SIZE = MAX_NUMBER
@@ -50,7 +54,7 @@ def peek(body, tuple wanted, Py_ssize_t start=0, end=None, *, int depth=128):
 
 cdef object top(bytes body, Text text, Offset at, Py_ssize_t end, int depth, tuple wanted):
     """The whole answer: the loop of `members` that also takes note of the wanted ones."""
-    cdef dict keys = {}, values = {}
+    cdef dict found = {}
     cdef Offset key, name_end, start
     cdef bytes name
     at = space(text, at, end)
@@ -68,9 +72,9 @@ cdef object top(bytes body, Text text, Offset at, Py_ssize_t end, int depth, tup
         for name in wanted:
             if (PyBytes_GET_SIZE(name) == name_end - key - 2
                     and memcmp(text + key + 1, PyBytes_AS_STRING(name), name_end - key - 2) == 0):
-                if name in values:
+                if name in found:
                     return None
-                keys[name], values[name] = key, Field(start, at)
+                found[name] = (key, start, at)
                 break
         at = space(text, at, end)
         if at < end and text[at] == c"}":
@@ -78,7 +82,7 @@ cdef object top(bytes body, Text text, Offset at, Py_ssize_t end, int depth, tup
         at = comma(text, at, end)
     if at == ODD or space(text, at + 1, end) != end:
         return None
-    return Peek(body, keys, values, at, empty)
+    return Peek(body, found, at, empty)
 
 
 # Each step takes the offset where its part starts, or ODD, and gives the one behind it, or ODD.
@@ -210,15 +214,17 @@ cdef Offset string(Text text, Offset at, Py_ssize_t end) noexcept nogil:
 
 cdef inline Offset plain(Text text, Offset at, Py_ssize_t end) noexcept nogil:
     """Skip the bytes that stand for themselves."""
-    cdef uint64_t word, quote, backslash
+    cdef uint64_t word, quote, backslash, marks
     while end - at >= 8:
         memcpy(&word, text + at, 8)
-        # Per byte, the high bit of (b - n) & ~b is set where b < n; a borrow can only add bits above one that is right.
+        word = le64toh(word)
         quote = word ^ (ONES * 0x22)
         backslash = word ^ (ONES * 0x5C)
-        if ((((word - ONES * 0x20) & ~word) | ((quote - ONES) & ~quote) | ((backslash - ONES) & ~backslash) | word)
-                & HIGH):
-            break
+        # Per byte, the high bit of (b - n) & ~b is set where b < n. A borrow sets it only above one that is right.
+        marks = ((word - ONES * 0x20) & ~word) | ((quote - ONES) & ~quote) | ((backslash - ONES) & ~backslash) | word
+        marks &= HIGH
+        if marks:
+            return at + (__builtin_ctzll(marks) >> 3)
         at += 8
     while at < end and PLAIN[text[at]]:
         at += 1
@@ -325,7 +331,8 @@ cdef inline Offset string_end(Text text, Offset at, Py_ssize_t end) noexcept nog
         if at == end or text[at] == c'"':
             return at
         if text[at] != c"\\":
-            at += 1
+            while at < end and (text[at] >= 0x80 or text[at] < 0x20):
+                at += 1
         elif at + 1 < end:
             at += 2
         else:

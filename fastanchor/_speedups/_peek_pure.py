@@ -20,6 +20,7 @@ MAX_INTEGER = 18  # digits; fits 64 bits
 BLOB = 1024  # bytes of nothing but the base64 alphabets that make a string data, not text
 
 _SPACE = re.compile(rb"[ \t\n\r]*+")
+_COMMA = re.compile(rb"[ \t\n\r]*+,[ \t\n\r]*+")
 _STRING = re.compile(
     rb'"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]'
     rb"|\\u(?:[0-9a-cefA-CEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}"
@@ -42,29 +43,42 @@ class Field(NamedTuple):
 class Peek:
     """The wanted members of one JSON object. All offsets are into `body`."""
 
-    __slots__ = ("_keys", "_values", "body", "empty", "object_end")
+    __slots__ = ("_found", "body", "empty", "object_end")
 
     def __init__(
-        self, body: bytes, keys: dict[bytes, int], values: dict[bytes, Field], object_end: int, empty: bool
+        self, body: bytes, found: dict[bytes, tuple[int, int, int]], object_end: int, empty: bool
     ) -> None:
         self.body = body
-        self._keys = keys
-        self._values = values
+        self._found = found  # where key, value and what follows the value start
         self.object_end = object_end  # offset of the closing brace, where a member can be inserted
         self.empty = empty  # the object has no members: one that is inserted needs no comma before it
 
     def span(self, name: bytes) -> Field | None:
         """Where the value is, or None when there is no such member."""
-        return self._values.get(name)
+        found = self._found.get(name)
+        return None if found is None else Field(found[1], found[2])
 
-    def key(self, name: bytes) -> int | None:
-        """Where the member starts: the offset of its key's opening quote."""
-        return self._keys.get(name)
+    def member(self, name: bytes) -> Field | None:
+        """What to cut to remove the member: from its key to behind its value, and one comma beside it.
+
+        The spans of two adjacent members share their comma: remove them one after the other, not in one `splice`.
+        """
+        found = self._found.get(name)
+        if found is None:
+            return None
+        key, _, end = found
+        before = key - 1
+        while self.body[before] in b" \t\n\r":
+            before -= 1
+        if self.body[before] == 0x2C:
+            return Field(before, end)
+        comma = _COMMA.match(self.body, end)
+        return Field(key, comma.end() if comma else end)
 
     def raw(self, name: bytes) -> bytes | None:
         """The value as it stands, `b"null"` included, or None when there is no such member."""
-        span = self._values.get(name)
-        return None if span is None else self.body[span.start : span.end]
+        found = self._found.get(name)
+        return None if found is None else self.body[found[1] : found[2]]
 
     def string(self, name: bytes) -> str | None:
         """The value when it is a string, its escapes decoded."""
@@ -112,7 +126,7 @@ def peek(
         closed = walk.top(start, depth)
     except (_Odd, UnicodeDecodeError):
         return None
-    return Peek(body, walk.keys, walk.values, closed - 1, walk.empty)
+    return Peek(body, walk.found, closed - 1, walk.empty)
 
 
 class _Walk:
@@ -122,8 +136,7 @@ class _Walk:
         self.body = body
         self.end = end
         self.wanted = wanted
-        self.keys: dict[bytes, int] = {}
-        self.values: dict[bytes, Field] = {}
+        self.found: dict[bytes, tuple[int, int, int]] = {}
         self.empty = True
 
     def top(self, at: int, depth: int) -> int:
@@ -177,7 +190,7 @@ class _Walk:
             start = self.space(at + 1)
             at = self.value(start, depth - 1)
             if top:
-                self.note(name, key, Field(start, at))
+                self.note(name, (key, start, at))
             at = self.space(at)
             if self.byte(at) == b"}":
                 return at + 1
@@ -198,12 +211,11 @@ class _Walk:
             raise _Odd
         return self.space(at + 1)
 
-    def note(self, name: bytes, key: int, value: Field) -> None:
-        if b"\\" in name or name in self.values:
+    def note(self, name: bytes, where: tuple[int, int, int]) -> None:
+        if b"\\" in name or name in self.found:
             raise _Odd
         if name in self.wanted:
-            self.keys[name] = key
-            self.values[name] = value
+            self.found[name] = where
 
 
 def splice(body: Data, edits: Sequence[tuple[int, int, bytes]]) -> bytes:

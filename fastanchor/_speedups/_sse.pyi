@@ -3,7 +3,13 @@ from fastanchor._speedups._sse_pure import Event as Event
 from fastanchor._speedups._sse_pure import EventTooLarge as EventTooLarge
 
 class Scanner:
-    def __init__(self, needles: tuple[bytes, ...] = ..., *, measure: bytes = ..., max_event: int = ...) -> None: ...
+    def __init__(
+        self,
+        needles: tuple[bytes, ...] = ...,
+        *,
+        measure: bytes | tuple[bytes, ...] = ...,
+        max_event: int = ...,
+    ) -> None: ...
     @property
     def events(self) -> int: ...
     @property

@@ -1,12 +1,13 @@
 # cython: boundscheck=False, wraparound=False
 """The compiled half of `sse`: line ends by memchr, needles by memmem, no Python object for an event without a mark."""
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.string cimport memchr, memcmp, memcpy, memmove
 
-from fastanchor._speedups._sse_pure import _KEY, MAX_EVENT, MAX_NEEDLES, Data, Event, EventTooLarge
+from fastanchor._speedups._sse_pure import MAX_EVENT, Data, Event, EventTooLarge, check_needles, measured_keys
 
 __all__ = ["Data", "Decoder", "Event", "EventTooLarge", "Scanner", "data_of", "parse"]
 
@@ -75,6 +76,13 @@ cdef inline Span value_of(const char *text, Py_ssize_t start, Py_ssize_t end) no
         start += 1
     value.start, value.end = start, end
     return value
+
+
+cdef object new_tuple = tuple.__new__
+
+
+cdef inline object event_of(bytes name, bytes data):
+    return new_tuple(Event, (name, data))  # what the constructor of a named tuple does, without a Python frame
 
 
 cdef inline bytes cut(const char *text, Span span):
@@ -204,20 +212,15 @@ cdef class Scanner(Framer):
     """See `_sse_pure.Scanner`."""
 
     cdef tuple needles
-    cdef bytes key
+    cdef tuple keys
     cdef list marks
     cdef readonly Py_ssize_t events
     cdef readonly Py_ssize_t measured
 
-    def __init__(self, tuple needles=(), *, bytes measure=b"", Py_ssize_t max_event=MAX_EVENT):
+    def __init__(self, tuple needles=(), *, measure=(), Py_ssize_t max_event=MAX_EVENT):
         self.start(max_event)
-        if len(needles) > MAX_NEEDLES or not all(needles):
-            raise ValueError(f"at most {MAX_NEEDLES} needles, none of them empty")
-        key = _KEY.fullmatch(measure)
-        if measure and not key:
-            raise ValueError("measure must be a quoted JSON key")
-        self.needles = tuple([bytes(needle) for needle in needles])
-        self.key = key[1] if key else b""
+        self.needles = check_needles(needles)
+        self.keys = measured_keys(measure)
 
     def feed(self, data):
         self.marks = []
@@ -230,16 +233,16 @@ cdef class Scanner(Framer):
     cdef int found(self, const char *base, Py_ssize_t start, Py_ssize_t end) except -1:
         cdef unsigned long long mask = 0
         cdef Py_ssize_t i
-        cdef bytes needle
+        cdef bytes text
         self.events += self.has_data
         for i in range(len(self.needles)):
-            needle = <bytes>self.needles[i]
-            if memmem(base + start, end - start, PyBytes_AS_STRING(needle), PyBytes_GET_SIZE(needle)) != NULL:
+            text = <bytes>self.needles[i]
+            if memmem(base + start, end - start, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)) != NULL:
                 mask |= 1ULL << i
         if mask:
             self.marks.append((start, end, mask))
-        if self.key:
-            self.measured += measure(base + start, end - start, PyBytes_AS_STRING(self.key), PyBytes_GET_SIZE(self.key))
+        for text in self.keys:
+            self.measured += measure(base + start, end - start, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
         return 0
 
 
@@ -304,12 +307,14 @@ cdef class Decoder(Framer):
         cdef Reading reading = Reading()
         reading.read(base + start, end - start)
         if reading.data:
-            self.out.append(Event(reading.event, reading.data))
+            self.out.append(event_of(reading.event, reading.data))
         if reading.block:
-            self.out.append(Event(b"", reading.block))
+            self.out.append(event_of(b"", reading.block))
         return 0
 
 
+@cython.final
+@cython.freelist(4)
 cdef class Reading:
     """What one raw event says: its name, its data, and a bare JSON block."""
 
@@ -370,4 +375,4 @@ def data_of(raw):
 
 def parse(raw):
     cdef Reading reading = reading_of(raw)
-    return Event(reading.event, reading.data or b"")
+    return event_of(reading.event, reading.data or b"")

@@ -93,23 +93,25 @@ class Scanner(_Framer):
     """Forwards whole raw events, byte-exact, and marks the ones in which any of the needles occurs.
 
     `needles` are searched in the raw bytes of each event, so `b"event: error"` works as well as `b'"usage"'`.
-    `measure` is a JSON key with its quotes, optionally with the start of its string value: `b'"content":"'`.
-    An event of more than `max_event` bytes raises `EventTooLarge`.
+    `measure` is a JSON key with its quotes, optionally with the start of its string value, `b'"content":"'`, or a tuple
+    of such keys. An event of more than `max_event` bytes raises `EventTooLarge`. Raises ValueError for more than 62
+    needles, an empty needle, or a `measure` that is no quoted key without escapes.
 
     `events` counts the complete events with at least one data line. `measured` is the sum of the lengths in bytes of
-    the string values of the `measure` key in them, escapes counted as they stand: an estimate of how much text went
-    by that needs no memory. Spaces and tabs around the colon are allowed whatever `measure` says.
+    the string values of the `measure` keys in the complete events, escapes counted as they stand: an estimate of how
+    much text went by that needs no memory. Spaces and tabs around the colon are allowed whatever `measure` says.
     """
 
-    def __init__(self, needles: tuple[bytes, ...] = (), *, measure: bytes = b"", max_event: int = MAX_EVENT) -> None:
+    def __init__(
+        self,
+        needles: tuple[bytes, ...] = (),
+        *,
+        measure: bytes | tuple[bytes, ...] = (),
+        max_event: int = MAX_EVENT,
+    ) -> None:
         super().__init__(max_event)
-        if len(needles) > MAX_NEEDLES or not all(needles):
-            raise ValueError(f"at most {MAX_NEEDLES} needles, none of them empty")
-        key = _KEY.fullmatch(measure)
-        if measure and not key:
-            raise ValueError("measure must be a quoted JSON key")
-        self._needles = [(needle, 1 << i) for i, needle in enumerate(needles)]
-        self._string = re.compile(re.escape(key[1]) + _STRING) if key else None
+        self._needles = [(needle, 1 << i) for i, needle in enumerate(check_needles(needles))]
+        self._strings = [re.compile(re.escape(key) + _STRING) for key in measured_keys(measure)]
         self.events = 0
         self.measured = 0
 
@@ -125,8 +127,8 @@ class Scanner(_Framer):
         for start, end in spans:
             raw = whole[start:end]
             self.events += _DATA_LINE.search(raw) is not None
-            if self._string:
-                self.measured += sum(len(value) for value in self._string.findall(raw))
+            for string in self._strings:
+                self.measured += sum(len(value) for value in string.findall(raw))
             if mask := sum(bit for needle, bit in self._needles if needle in raw):
                 marks.append((start, end, mask))
         return whole, marks
@@ -161,6 +163,24 @@ class Decoder(_Framer):
         """
         events = _events(bytes(self._held))
         return events[-1] if events else None
+
+
+def check_needles(needles: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """The needles as plain `bytes`, or ValueError."""
+    if len(needles) > MAX_NEEDLES or not all(needles):
+        raise ValueError(f"at most {MAX_NEEDLES} needles, none of them empty")
+    return tuple(bytes(needle) for needle in needles)
+
+
+def measured_keys(measure: bytes | tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """The quoted keys of `measure`, or ValueError."""
+    if isinstance(measure, bytes):
+        measure = (measure,) if measure else ()
+    found = [_KEY.fullmatch(key) for key in measure]
+    keys = tuple(key[1] for key in found if key)
+    if len(keys) < len(found):
+        raise ValueError("measure must be quoted JSON keys without escapes")
+    return keys
 
 
 def data_of(raw: Data) -> bytes:
