@@ -51,9 +51,28 @@ class Exchange:
     """Everything known of one request so far. Times are trio's clock unless a name says wall."""
 
     __slots__ = (
-        "answer_bytes", "attempts", "began", "call", "channel", "cost", "dialect", "dropped", "endpoint", "ending",
-        "first_token", "lease", "principal", "provider", "request", "request_id", "sent_upstream", "served_model",
-        "status", "usage", "wall", "world",
+        "answer_bytes",
+        "attempts",
+        "began",
+        "call",
+        "channel",
+        "cost",
+        "dialect",
+        "dropped",
+        "ending",
+        "endpoint",
+        "first_token",
+        "lease",
+        "principal",
+        "provider",
+        "request",
+        "request_id",
+        "sent_upstream",
+        "served_model",
+        "status",
+        "usage",
+        "wall",
+        "world",
     )
 
     def __init__(self, request: Request, world: Snapshot, request_id: str, endpoint: str) -> None:

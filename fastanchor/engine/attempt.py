@@ -1,0 +1,237 @@
+"""One try at one channel: from a candidate to an answer whose first content has been seen, or a Fault.
+
+An attempt touches nothing of the client: until it returns, status, failover and retry are free. The answer it returns
+holds the bytes that are already decoded; whoever wins sends them, whoever loses closes them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import trio
+
+from fastanchor.core.faults import Fault, Kind
+from fastanchor.core.receipt import AttemptRecord
+from fastanchor.dialects import registry as dialects
+from fastanchor.dialects import relay as relays
+from fastanchor.dialects.contract import Answering, Target
+from fastanchor.engine.exchange import Exchange, HeaderView
+from fastanchor.policy.plan import Candidate, Start
+from fastanchor.providers import catalogue, classify
+from fastanchor.providers.registry import provider
+from fastanchor.wire import errors as wire
+from fastanchor.wire.pool import Origin, Pool
+
+if TYPE_CHECKING:
+    from fastanchor.dialects.relay import Relay
+    from fastanchor.providers.contract import Provider
+    from fastanchor.wire.client_h1 import Response
+
+MAX_ERROR_BODY = 64 * 1024
+MAX_ANSWER_BODY = 64 * 1024 * 1024
+
+FAULTS: tuple[tuple[type[wire.WireError], Kind], ...] = (
+    # what the wire reports before any content, most special first
+    (wire.ConnectTimeout, Kind.CONNECT_TIMEOUT),
+    (wire.TLSFailed, Kind.TLS_FAILED),
+    (wire.ConnectFailed, Kind.CONNECT_FAILED),
+    (wire.ResetBeforeResponse, Kind.RESET),
+    (wire.ResponseTimeout, Kind.SILENT),
+    (wire.ReadTimeout, Kind.SILENT),
+    (wire.Truncated, Kind.TRUNCATED),
+    (wire.BadResponse, Kind.MALFORMED_ANSWER),
+)
+
+
+class Answer:
+    """An upstream's reply whose first content has been seen.
+
+    `relay` is None for a whole answer, which is in `body` then; of a stream, `body` is what is ready to be sent.
+    """
+
+    __slots__ = ("body", "candidate", "record_index", "relay", "response")
+
+    def __init__(self, candidate: Candidate, response: Response, relay: Relay | None, body: bytes) -> None:
+        self.candidate = candidate
+        self.response = response
+        self.relay = relay
+        self.body = body
+        self.record_index = -1
+
+    def close(self) -> None:
+        """Close the upstream at once, or give its connection back when the answer was read to its end."""
+        self.response.close()
+
+
+def fault_of(error: wire.WireError) -> Fault:
+    """What a wire error before any content means."""
+    return Fault(next((kind for cls, kind in FAULTS if isinstance(error, cls)), Kind.UPSTREAM_ERROR))
+
+
+class Attempt:
+    """Executes one `Start` of the plan."""
+
+    __slots__ = ("began", "candidate", "exchange", "pool", "renamed", "speaker", "spoken", "start")
+
+    def __init__(self, exchange: Exchange, pool: Pool, start: Start) -> None:
+        self.exchange = exchange
+        self.pool = pool
+        self.start = start
+        self.candidate = start.candidate
+        self.speaker: Provider = provider(start.candidate.channel.provider)
+        self.spoken = self.speaker.dialect(start.candidate.channel, exchange.asked)
+        self.renamed: Mapping[str, str] = {}
+        self.began = trio.current_time()
+
+    async def run(self) -> Answer:
+        """Ask the channel and wait for its first content.
+
+        Raises:
+            Fault: the attempt failed; its record is already written.
+        """
+        outcome = "cancelled"
+        try:
+            answer = await self._ask()
+            outcome = "won"
+            answer.record_index = len(self.exchange.attempts)
+            return answer
+        except Fault as fault:
+            outcome = fault.kind.value
+            raise
+        finally:
+            self._record(outcome)
+
+    async def _ask(self) -> Answer:
+        body, relay = self._prepare()
+        try:
+            response = await self._send(body)
+        except wire.WireError as error:
+            raise fault_of(error) from error
+        try:
+            if response.status != 200:
+                raise await self._refusal(response)
+            if relay is None:
+                return await self._whole(response)
+            return await self._first_content(response, relay)
+        except wire.WireError as error:
+            response.close()
+            raise fault_of(error) from error
+        except BaseException:
+            response.close()
+            raise
+
+    def _prepare(self) -> tuple[bytes, Relay | None]:
+        """The request body in the channel's language, and what will carry a streamed answer back."""
+        exchange, call, model = self.exchange, self.exchange.asked, self.candidate.model
+        if self.spoken == call.dialect:
+            body = exchange.spoken.edit(call, model)
+            return body, relays.passthrough(exchange.spoken, call) if call.stream else None
+        target = dialects.dialect(self.spoken)
+        if call.prompt is None:
+            call.prompt = exchange.spoken.parse(call)
+        written = target.write(call.prompt, self._target())
+        exchange.dropped = written.dropped
+        self.renamed = written.renamed
+        if not call.stream:
+            return written.body, None
+        return written.body, relays.translate(target, exchange.spoken, call, self._answering())
+
+    def _target(self) -> Target:
+        channel, call = self.candidate.channel, self.exchange.asked
+        return Target(
+            model=self.candidate.model,
+            card=catalogue.card(self.candidate.model),
+            quirks=self.speaker.quirks(channel, self.candidate.model),
+            options=channel.options,
+            stream=call.stream,
+            strict=channel.options.get("strict", "1") != "0",
+        )
+
+    def _answering(self) -> Answering:
+        exchange = self.exchange
+        return Answering(
+            call=exchange.asked,
+            model=self.candidate.public_model,
+            request_id=exchange.request_id,
+            created=int(exchange.wall),
+            renamed=self.renamed,
+            options={"anthropic_done": "1" if exchange.world.anthropic_done else "0"},
+        )
+
+    async def _send(self, body: bytes) -> Response:
+        channel, exchange = self.candidate.channel, self.exchange
+        key = channel.keys[self.candidate.key] if self.candidate.key >= 0 else None
+        upstream = self.speaker.upstream(
+            channel, key, self.spoken, exchange.asked, self.candidate.model, body, HeaderView(exchange.request)
+        )
+        if exchange.sent_upstream is None:
+            exchange.sent_upstream = trio.current_time()
+        return await self.pool.request(
+            Origin(channel.scheme, channel.host, channel.port),
+            upstream.method,
+            upstream.target,
+            upstream.headers,
+            upstream.body,
+            connect_timeout=channel.timeouts.connect,
+            first_byte_timeout=channel.timeouts.first_token,
+        )
+
+    async def _refusal(self, response: Response) -> Fault:
+        response.idle_timeout = self.candidate.channel.timeouts.idle
+        body = await response.read_all(MAX_ERROR_BODY)
+        response.close()
+        return classify.from_answer(response.status, response.get, body, self.spoken, time.time())
+
+    async def _whole(self, response: Response) -> Answer:
+        response.idle_timeout = self._patience()
+        body = await response.read_all(MAX_ANSWER_BODY)
+        if not body.strip():
+            raise Fault(Kind.EMPTY_ANSWER)
+        source = dialects.dialect(self.spoken)
+        usage = source.usage_of(body)
+        if self.spoken != self.exchange.asked.dialect:
+            body = relays.whole(source, self.exchange.spoken, body, self._answering())
+        self.exchange.usage = usage
+        self.exchange.first_token = trio.current_time()
+        return Answer(self.candidate, response, None, body)
+
+    async def _first_content(self, response: Response, relay: Relay) -> Answer:
+        """Read until the first content has been decoded: the commit point."""
+        ready = b""
+        while not relay.started:
+            response.idle_timeout = self._patience()
+            data = await response.read()
+            ready += relay.feed(data) if data else relay.end()
+            if relay.fault is not None:
+                raise relay.fault
+            if not data:
+                break
+        if not relay.started and not relay.complete:
+            raise Fault(Kind.EMPTY_ANSWER)
+        self.exchange.first_token = trio.current_time()
+        response.idle_timeout = self.candidate.channel.timeouts.idle
+        return Answer(self.candidate, response, relay, ready)
+
+    def _patience(self) -> float:
+        """Seconds left until the first content must have come."""
+        left = self.began + self.candidate.channel.timeouts.first_token - trio.current_time()
+        if left <= 0:
+            raise Fault(Kind.SILENT)
+        return left
+
+    def _record(self, outcome: str) -> None:
+        exchange, now = self.exchange, trio.current_time()
+        exchange.attempts.append(
+            AttemptRecord(
+                channel=self.candidate.channel.name,
+                model=self.candidate.model,
+                key=self.candidate.key,
+                why=self.start.why,
+                outcome=outcome,
+                started=self.began - exchange.began,
+                seconds=now - self.began,
+                first_token=now - self.began if outcome == "won" else None,
+            )
+        )

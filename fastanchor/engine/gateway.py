@@ -1,0 +1,192 @@
+"""The front of the engine: takes every request that the wire has read, and sees that it ends exactly once.
+
+    identify → read → permit → admit → route → race → relay → settle
+
+Whatever goes wrong on the way is a `Fault`, told in the client's dialect; whatever is not a Fault is a bug of ours and
+told as such, without detail. The receipt falls out at the bottom, in every ending.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from random import Random
+
+import trio
+
+from fastanchor.core.faults import Fault, Kind
+from fastanchor.core.receipt import Receipt
+from fastanchor.core.snapshot import Snapshot
+from fastanchor.dialects import registry as dialects
+from fastanchor.engine import models
+from fastanchor.engine.candidates import candidates
+from fastanchor.engine.exchange import Exchange, HeaderView
+from fastanchor.engine.headers import fault_headers, id_headers
+from fastanchor.engine.identify import identify
+from fastanchor.engine.permit import permit_endpoint, permit_model
+from fastanchor.engine.race import race
+from fastanchor.engine.relay import relay
+from fastanchor.policy.plan import Plan
+from fastanchor.policy.pricing import cost
+from fastanchor.providers import catalogue
+from fastanchor.wire import errors as wire
+from fastanchor.wire.message import Reply, Request
+from fastanchor.wire.pool import Pool
+
+log = logging.getLogger("fastanchor")
+
+JSON = (b"content-type", b"application/json")
+
+Sink = Callable[[Receipt], None]
+Elsewhere = Callable[[Request, Reply, str], Awaitable[bool]]
+
+
+class Gateway:
+    """One worker's request handler.
+
+    Args:
+        world: the configuration in force; assign a new one to swap it.
+        pool: connections to upstreams.
+        pepper: the key of the key digests.
+        sinks: called with each receipt, in order; must not block.
+        elsewhere: answers paths that are not an API endpoint; tells whether it did.
+    """
+
+    def __init__(
+        self,
+        world: Snapshot,
+        pool: Pool,
+        pepper: bytes,
+        *,
+        sinks: tuple[Sink, ...] = (),
+        elsewhere: Elsewhere | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self.world = world
+        self.pool = pool
+        self.pepper = pepper
+        self.sinks = sinks
+        self.elsewhere = elsewhere
+        self.random = random or Random()  # noqa: S311 - balances load, guards nothing
+        self.in_flight = 0
+        self._prefix = secrets.token_hex(6)
+        self._count = 0
+
+    def mint(self) -> str:
+        """A request id: unique across workers and restarts, never taken from the client."""
+        self._count += 1
+        return f"req_{self._prefix}{self._count:010x}"
+
+    async def __call__(self, request: Request, reply: Reply) -> None:
+        """Answer one request (the wire's handler)."""
+        endpoint = dialects.endpoint(request.method, request.path)
+        if endpoint is None:
+            await self._no_endpoint(request, reply)
+            return
+        exchange = Exchange(request, self.world, self.mint(), endpoint.name)
+        exchange.dialect = dialects.dialect(endpoint.dialect)
+        await self._accounted(exchange, reply, self._serve)
+
+    async def _no_endpoint(self, request: Request, reply: Reply) -> None:
+        request_id = self.mint()
+        if self.elsewhere is not None and await self.elsewhere(request, reply, request_id):
+            return
+        exchange = Exchange(request, self.world, request_id, "other")
+        exchange.dialect = dialects.dialect_for_path(request.path)
+        await self._accounted(exchange, reply, self._serve_plain)
+
+    async def _accounted(
+        self, exchange: Exchange, reply: Reply, story: Callable[[Exchange, Reply], Awaitable[None]]
+    ) -> None:
+        """Run the story, tell its fault, and write the receipt."""
+        self.in_flight += 1
+        try:
+            await story(exchange, reply)
+        except Fault as fault:
+            await self._tell(exchange, reply, fault)
+        except wire.BodyTooLarge:
+            await self._tell(exchange, reply, Fault(Kind.REQUEST_TOO_LARGE))
+        except wire.ClientGone:
+            exchange.ending = Kind.CLIENT_GONE.value
+            raise
+        except trio.Cancelled:
+            exchange.ending = Kind.CLIENT_GONE.value
+            raise
+        except wire.WireError:  # the client's body is broken: the wire answers and closes
+            exchange.ending = Kind.INVALID_REQUEST.value
+            raise
+        except Exception:
+            log.exception("request %s failed", exchange.request_id)
+            await self._tell(exchange, reply, Fault(Kind.INTERNAL_ERROR))
+        finally:
+            self.in_flight -= 1
+            self._close(exchange)
+
+    def _close(self, exchange: Exchange) -> None:
+        """Settle and account, in every ending."""
+        exchange.cost = _price(exchange)
+        if exchange.status == 0:
+            exchange.status = 499 if exchange.ending == Kind.CLIENT_GONE.value else 500
+        exchange.lease.settle(exchange.usage, exchange.cost)
+        receipt = exchange.receipt()
+        for sink in self.sinks:
+            sink(receipt)
+
+    async def _serve(self, exchange: Exchange, reply: Reply) -> None:
+        request = exchange.request
+        exchange.principal = identify(
+            request, exchange.world, self.pepper, gemini=exchange.spoken.name == "gemini"
+        )
+        path = request.path.decode("latin-1")
+        permit_endpoint(exchange.principal, path, "inference")
+        body = await request.body()
+        query = request.query.decode("latin-1")
+        call = exchange.call = exchange.spoken.read(body, path, query, HeaderView(request))
+        permit_model(exchange.principal, call.model)
+        route = exchange.world.route(call.model)
+        plan = Plan(route, candidates(exchange.world, route, call, self.random))
+        async with race(exchange, plan, self.pool) as answer:
+            exchange.cost = _price(exchange)
+            await relay(exchange, answer, reply)
+
+    async def _serve_plain(self, exchange: Exchange, reply: Reply) -> None:
+        """Endpoints that need no channel, and paths that are none."""
+        request = exchange.request
+        if not models.is_listing(request.path):
+            raise Fault(Kind.NOT_FOUND, f"There is no {request.method.decode('latin-1')} {_shown(request.path)}.")
+        if request.method not in (b"GET", b"HEAD"):
+            raise Fault(Kind.METHOD_NOT_ALLOWED)
+        exchange.endpoint = "models"
+        exchange.principal = identify(request, exchange.world, self.pepper)
+        body = models.listing(request, exchange.world, exchange.principal)
+        exchange.status = 200
+        exchange.answer_bytes = len(body)
+        await reply.respond(200, [JSON, *id_headers(exchange.request_id)], body)
+
+    async def _tell(self, exchange: Exchange, reply: Reply, fault: Fault) -> None:
+        """The fault in the client's dialect: as an answer, or as the end of a broken stream."""
+        exchange.ending = fault.kind.value
+        dialect = exchange.spoken
+        if reply.started:
+            await reply.send(dialect.fault_event(fault, exchange.request_id))
+            reply.abort()
+            return
+        exchange.status = dialects.status(dialect, fault)
+        body = dialect.fault(fault, exchange.request_id)
+        exchange.answer_bytes = len(body)
+        await reply.respond(exchange.status, fault_headers(exchange, fault), body)
+
+
+def _price(exchange: Exchange) -> int:
+    """Micro-dollars of the exchange's usage at the prices of the model that served it; the operator's prices win."""
+    served = exchange.served_model
+    if not served:
+        return 0
+    cards = exchange.world.cards
+    card = cards.get(exchange.asked.model) or cards.get(served) or catalogue.card(served)
+    return cost(card, exchange.usage, exchange.principal.plan.markup)
+
+
+def _shown(path: bytes) -> str:
+    return path[:200].decode("latin-1")

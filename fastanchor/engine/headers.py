@@ -1,0 +1,45 @@
+"""The headers that every answer carries: request ids, the channel that served, attempts, overhead, cost."""
+
+from __future__ import annotations
+
+from fastanchor.core.faults import Fault, Side
+from fastanchor.engine.exchange import Exchange
+
+Fields = list[tuple[bytes, bytes]]
+
+
+def id_headers(request_id: str) -> Fields:
+    """Both names that SDKs read: OpenAI's and Anthropic's."""
+    value = request_id.encode("ascii")
+    return [(b"x-request-id", value), (b"request-id", value)]
+
+
+def answer_headers(exchange: Exchange, content_type: bytes) -> Fields:
+    """For an answer that a channel won."""
+    sent = exchange.began if exchange.sent_upstream is None else exchange.sent_upstream
+    fields = [
+        (b"content-type", content_type),
+        *id_headers(exchange.request_id),
+        (b"x-fastanchor-channel", exchange.channel.encode("latin-1", "replace")),
+        (b"x-fastanchor-attempts", b"%d" % len(exchange.attempts)),
+        (b"x-fastanchor-overhead-ms", b"%.2f" % ((sent - exchange.began) * 1000)),
+    ]
+    if content_type.startswith(b"text/event-stream"):
+        fields.append((b"cache-control", b"no-cache"))
+    else:
+        fields.append((b"x-fastanchor-cost-usd", b"%d.%06d" % divmod(exchange.cost, 1_000_000)))
+    if exchange.dropped:
+        fields.append((b"x-fastanchor-dropped", ", ".join(exchange.dropped).encode("ascii", "replace")))
+    return fields
+
+
+def fault_headers(exchange: Exchange, fault: Fault) -> Fields:
+    """For an error body. After the gateway's own attempts a client must not multiply them with its retries."""
+    fields = [(b"content-type", b"application/json"), *id_headers(exchange.request_id)]
+    if fault.retry_after is not None:
+        fields.append((b"retry-after", b"%d" % max(1, round(fault.retry_after + 0.499))))
+    if exchange.attempts:
+        fields.append((b"x-fastanchor-attempts", b"%d" % len(exchange.attempts)))
+    if fault.side is Side.UPSTREAM and not fault.rejected:
+        fields.append((b"x-should-retry", b"false"))
+    return fields

@@ -1,0 +1,109 @@
+"""`GET /v1/models` and `/v1/models/{id}`: what a key may use, in the shape its client knows.
+
+Three shapes: OpenAI's by default, Anthropic's when the request carries `anthropic-version`, Codex's catalogue when the
+query has `client_version=`. Names come from the configuration; a channel that takes any model adds none by itself.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+
+from fastanchor.core.faults import Fault, Kind
+from fastanchor.core.model import ModelCard
+from fastanchor.core.principal import Principal
+from fastanchor.core.snapshot import Snapshot
+from fastanchor.providers import catalogue
+from fastanchor.wire.message import Request
+
+ROOT = b"/v1/models"
+UNKNOWN = ModelCard("")
+
+
+def is_listing(path: bytes) -> bool:
+    """Whether the path is the list of models or one of its entries."""
+    return path == ROOT or path.startswith(ROOT + b"/")
+
+
+def listing(request: Request, world: Snapshot, principal: Principal) -> bytes:
+    """The body for the whole list or for one model.
+
+    Raises:
+        Fault: MODEL_NOT_FOUND for a model that does not exist or that the key may not use (no difference is told).
+    """
+    names = [name for name in world.models() if principal.allows_model(name)]
+    shape = _shape(request)
+    if request.path in (ROOT, ROOT + b"/"):
+        return orjson.dumps(shape.page([shape.entry(name, card(world, name)) for name in names]))
+    name = unquote(request.path[len(ROOT) + 1 :].decode("latin-1"))
+    served = any(c.upstream_model(name) is not None for c in world.channels)
+    if not served or not principal.allows_model(name):
+        raise Fault(Kind.MODEL_NOT_FOUND, f"The model '{name[:200]}' does not exist.", param="model")
+    return orjson.dumps(shape.entry(name, card(world, name)))
+
+
+def card(world: Snapshot, name: str) -> ModelCard:
+    """What is known of a model: the configuration's word, else the catalogue's."""
+    return world.cards.get(name) or catalogue.card(name) or UNKNOWN
+
+
+class OpenAIShape:
+    """`{"object": "list", "data": [...]}` with the gateway's extra fields."""
+
+    @staticmethod
+    def entry(name: str, card: ModelCard) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "id": name,
+            "object": "model",
+            "created": card.created,
+            "owned_by": card.owned_by or "fastanchor",
+        }
+        if card.parameters:
+            found["parameters"] = card.parameters
+        if card.context:
+            found["context_length"] = card.context
+        if card.status:
+            found["status"] = card.status
+        if card.prices:
+            first = card.prices[0]
+            found["pricing"] = {"input": first.input / 1e6, "output": first.output / 1e6, "unit": "usd_per_1m_tokens"}
+        return found
+
+    @staticmethod
+    def page(entries: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"object": "list", "data": entries}
+
+
+class AnthropicShape:
+    """`{"data": [...], "has_more": false, "first_id", "last_id"}`."""
+
+    @staticmethod
+    def entry(name: str, card: ModelCard) -> dict[str, Any]:
+        created = datetime.fromtimestamp(card.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {"type": "model", "id": name, "display_name": name, "created_at": created}
+
+    @staticmethod
+    def page(entries: list[dict[str, Any]]) -> dict[str, Any]:
+        ids = [entry["id"] for entry in entries] or [None]
+        return {"data": entries, "has_more": False, "first_id": ids[0], "last_id": ids[-1]}
+
+
+class CodexShape:
+    """`{"models": [...]}`, as the Codex client asks for it with its `client_version`."""
+
+    @staticmethod
+    def entry(name: str, card: ModelCard) -> dict[str, Any]:
+        return {"slug": name, "display_name": name, "context_window": card.context or None, "visibility": "list"}
+
+    @staticmethod
+    def page(entries: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"models": entries}
+
+
+def _shape(request: Request) -> type[OpenAIShape] | type[AnthropicShape] | type[CodexShape]:
+    if request.query.startswith(b"client_version=") or b"&client_version=" in request.query:
+        return CodexShape
+    return AnthropicShape if request.get(b"anthropic-version") is not None else OpenAIShape
