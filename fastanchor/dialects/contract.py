@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from fastanchor.core.call import Call
-from fastanchor.core.events import Event
+from fastanchor.core.events import Event, Stop
 from fastanchor.core.faults import Fault
 from fastanchor.core.model import ModelCard
 from fastanchor.core.prompt import Prompt
@@ -84,7 +84,11 @@ class Observer(Protocol):
     """Watches an answer that passes through unchanged."""
 
     usage: Usage
-    output_estimate: int  # tokens, for answers whose usage never comes
+    stop: Stop | None  # why the last choice ended, once it has
+
+    @property
+    def output_estimate(self) -> int:
+        """Tokens, for answers whose usage never comes."""
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes from the upstream; return what goes to the client (whole events only)."""
