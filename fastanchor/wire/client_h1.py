@@ -1,0 +1,264 @@
+"""The client's side of one HTTP/1.1 connection: a request out, its response in.
+
+What an upstream sends is trusted no more than what a client sends: strict heads, a bounded number of interim
+responses, and a body that is `complete` only when its framing says so. A connection is used again only when nothing
+was left unread on it and nothing has arrived since (RFC 9112 §9.2, §9.3).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import select
+from typing import Protocol
+
+import trio
+
+from fastanchor._speedups.http1 import BadMessage, ChunkDecoder, ResponseHead, parse_response, request_head
+
+from .dial import Origin
+from .errors import BadResponse, ReadTimeout, ResetBeforeResponse, ResponseTimeout, Truncated
+from .link import DeadlinePassed, Link
+from .message import OWN_FIELDS, Header, Headers
+
+MAX_INTERIM = 10
+UNTIL_CLOSE = -1
+
+
+class Owner(Protocol):
+    """Who lends connections out (`pool.Pool`)."""
+
+    def take_back(self, connection: ClientConnection, *, reusable: bool) -> None: ...
+
+
+class ClientConnection:
+    """One connection to an origin."""
+
+    __slots__ = ("_poll", "link", "origin", "used")
+
+    def __init__(self, origin: Origin, link: Link) -> None:
+        self.origin = origin
+        self.link = link
+        self.used = 0
+        """Responses that have been read from it."""
+        self._poll = select.poll()
+        self._poll.register(link.fd, select.POLLIN)
+
+    def silent(self) -> bool:
+        """Whether nothing has arrived while it was idle: neither bytes that nobody asked for, nor the end."""
+        return not self._poll.poll(0)
+
+    async def ask(
+        self, head: bytes, body: bytes, *, within: float | None
+    ) -> tuple[ResponseHead, bytes]:
+        """Send a request; (response head, what came behind it).
+
+        Raises ResetBeforeResponse, ResponseTimeout, Truncated, BadResponse.
+        """
+        link = self.link
+        link.deadline = math.inf if within is None else trio.current_time() + within
+        try:
+            with contextlib.suppress(OSError):  # who answers and closes before it has read all is heard out
+                await link.send_both(head, body)
+            received = await self._receive_head(b"")
+            for _ in range(MAX_INTERIM):
+                response, rest = received
+                if response.status >= 200:
+                    return received
+                received = await self._receive_head(rest)
+            raise BadResponse("too many interim responses")
+        except DeadlinePassed:
+            raise ResponseTimeout(f"no response head within {within:g} s") from None
+        except BadMessage as error:
+            raise BadResponse(error.reason) from None
+        finally:
+            link.deadline = math.inf
+
+    async def _receive_head(self, data: bytes) -> tuple[ResponseHead, bytes]:
+        scanned = 0
+        fresh = not data
+        while not data or (head := parse_response(data, scanned=scanned)) is None:
+            scanned = len(data)
+            try:
+                more = await self.link.recv()
+            except OSError:
+                more = b""
+            if not more:
+                if fresh and not data:
+                    raise ResetBeforeResponse("connection ended before the response")
+                raise Truncated("connection ended within the response head")
+            data += more
+        if head.status == 101:
+            raise BadResponse("unexpected 101 response")
+        return head, data[head.size :]
+
+
+def compose(origin: Origin, method: bytes, target: bytes, headers: Headers, body: bytes) -> bytes:
+    """The head of a request. The wire writes Host (unless given) and the length of the body itself.
+
+    Raises ValueError for a field that is the wire's own, UnsafeHeader for a byte that would break the head.
+    """
+    fields: list[Header] = []
+    host = False
+    for name, value in headers:
+        if name in OWN_FIELDS:
+            raise ValueError(f"{name.decode('ascii')} is written by the wire")
+        host = host or name == b"host"
+        fields.append((name, value))
+    if not host:
+        fields.insert(0, (b"host", origin.authority))
+    if body or method in (b"POST", b"PUT", b"PATCH"):
+        fields.append((b"content-length", b"%d" % len(body)))
+    return request_head(method, target, fields)
+
+
+class Response:
+    """One response: its head whole, its body to be read. Close it in every case; also a context manager."""
+
+    __slots__ = (
+        "_buffer",
+        "_connection",
+        "_decoder",
+        "_keep_alive",
+        "_left",
+        "_owner",
+        "complete",
+        "headers",
+        "idle_timeout",
+        "reused",
+        "status",
+    )
+
+    def __init__(
+        self,
+        owner: Owner,
+        connection: ClientConnection,
+        head: ResponseHead,
+        rest: bytes,
+        *,
+        reused: bool,
+        for_head: bool,
+    ) -> None:
+        self.status = head.status
+        self.headers = head.headers
+        self.reused = reused
+        self.idle_timeout: float | None = None
+        """Seconds allowed between two reads of the body; None: no limit."""
+        self.complete = False
+        """The body has been read to the end that its framing promised."""
+        self._owner = owner
+        self._connection: ClientConnection | None = connection
+        self._buffer = rest
+        self._keep_alive = head.keep_alive
+        self._decoder = None
+        self._left = head.content_length if head.content_length is not None else UNTIL_CLOSE
+        if for_head or head.status in (204, 304):
+            self._left = 0
+        elif head.chunked:
+            self._decoder = ChunkDecoder()
+        if self._left == 0 and self._decoder is None:
+            self._end()
+
+    def __repr__(self) -> str:
+        return f"<response {self.status}{' complete' if self.complete else ''}>"
+
+    def __enter__(self) -> Response:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first value of the field `name` (lower case)."""
+        for field, value in self.headers:
+            if field == name:
+                return value
+        return None
+
+    async def read(self) -> bytes:
+        """The next bytes of the body, as one receive brought them; b"" at its complete end.
+
+        Raises ReadTimeout, Truncated, BadResponse; the connection is then closed.
+        """
+        data = self._buffer
+        self._buffer = b""
+        while not self.complete:
+            if data and (piece := self._decoded(data)):
+                return piece
+            if not self.complete:
+                data = await self._receive()
+        return b""
+
+    async def read_all(self, limit: int) -> bytes:
+        """The whole rest of the body. Raises as `read` does, and BadResponse when it is over `limit` bytes."""
+        pieces = []
+        size = 0
+        while piece := await self.read():
+            size += len(piece)
+            if size > limit:
+                self.close()
+                raise BadResponse(f"response body over {limit} bytes")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """Give the connection back, when the body was read whole and it can serve again; else close it at once."""
+        connection = self._connection
+        if connection is not None:
+            self._connection = None
+            self._owner.take_back(connection, reusable=False)
+
+    async def _receive(self) -> bytes:
+        """More bytes, b"" only where the end of the connection is the end of the body."""
+        connection = self._connection
+        if connection is None:
+            raise Truncated("the response has been closed")
+        link = connection.link
+        try:
+            if self.idle_timeout is not None:
+                link.deadline = trio.current_time() + self.idle_timeout
+            data = await link.recv()
+        except DeadlinePassed:
+            self.close()
+            raise ReadTimeout(f"no bytes of the body within {self.idle_timeout:g} s") from None
+        except OSError:
+            self.close()
+            raise Truncated("connection reset within the body") from None
+        if not data:
+            if self._decoder is not None or self._left != UNTIL_CLOSE:
+                self.close()
+                raise Truncated("connection ended within the body")
+            self._keep_alive = False
+            self._end()
+        return data
+
+    def _decoded(self, data: bytes) -> bytes:
+        decoder = self._decoder
+        if decoder is not None:
+            try:
+                piece = decoder.feed(data)
+            except BadMessage as error:
+                self.close()
+                raise BadResponse(error.reason) from None
+            if decoder.done:
+                self._buffer = decoder.rest
+                self._end()
+            return piece
+        if self._left == UNTIL_CLOSE:
+            return data
+        piece = data[: self._left]
+        self._buffer = data[self._left :]
+        self._left -= len(piece)
+        if not self._left:
+            self._end()
+        return piece
+
+    def _end(self) -> None:
+        """The body is whole: the connection goes back, unless something else came behind it."""
+        self.complete = True
+        connection = self._connection
+        if connection is not None:
+            self._connection = None
+            connection.link.deadline = math.inf
+            self._owner.take_back(connection, reusable=self._keep_alive and not self._buffer)
+        self._buffer = b""

@@ -1,0 +1,261 @@
+"""One request and its answer on an HTTP/1.1 connection, as the handler sees them.
+
+The request's body is framed by Content-Length or chunks, bounded in size, stillness and slowness, and asked for with
+100 (Continue) where the client waits for that. The answer is one send where it is whole, one send per call where it is
+a stream; to HEAD, and with 204 and 304, it has no body; to HTTP/1.0 a stream ends with the connection.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+import trio
+
+from fastanchor._speedups.http1 import (
+    LAST_CHUNK,
+    BadMessage,
+    ChunkDecoder,
+    RequestHead,
+    chunk,
+    response_head,
+)
+
+from .errors import BadRequest, BodyTimeout, BodyTooLarge, ClientGone
+from .link import DeadlinePassed
+from .message import OWN_FIELDS, Header, Headers
+
+if TYPE_CHECKING:
+    from .server_h1 import Connection
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CLOSE = (b"connection", b"close")
+KEEP_ALIVE = (b"connection", b"keep-alive")
+CHUNKED = (b"transfer-encoding", b"chunked")
+
+
+class H1Request:
+    """One request (see `message.Request`)."""
+
+    __slots__ = (
+        "_connection",
+        "_decoder",
+        "_expected",
+        "_left",
+        "_received",
+        "_waited",
+        "ended",
+        "headers",
+        "max_body",
+        "method",
+        "path",
+        "peer",
+        "query",
+        "secure",
+        "target",
+        "version",
+    )
+
+    def __init__(self, connection: Connection, head: RequestHead) -> None:
+        self._connection = connection
+        self.method = head.method
+        self.target = head.target
+        self.path = head.path
+        self.query = head.query
+        self.headers = head.headers
+        self.version = head.version
+        self.peer = connection.peer
+        self.secure = connection.secure
+        self.max_body = connection.limits.body
+        self._expected = head.expect_continue  # the client waits for 100 before it sends
+        self._left = head.content_length or 0
+        self._decoder: ChunkDecoder | None = None
+        self._received = 0
+        self._waited = 0.0  # seconds spent waiting for the client
+        self.ended = not (self._left or head.chunked)
+        """Nothing of the body is left to read."""
+
+    def __repr__(self) -> str:
+        return f"<{self.method.decode('ascii')} {self.path.decode('ascii')} from {self.peer}>"
+
+    def get(self, name: bytes) -> bytes | None:
+        for field, value in self.headers:
+            if field == name:
+                return value
+        return None
+
+    async def body(self) -> bytes:
+        pieces: list[bytes] = []
+        while not self.ended:
+            pieces.append(await self.read())
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def read(self) -> bytes:
+        if self.ended:
+            return b""
+        connection = self._connection
+        if not self._received and self._left > self.max_body:
+            connection.ending = True
+            raise BodyTooLarge(self.max_body)
+        if self._expected:
+            self._expected = False
+            if not connection.buffer:
+                await connection.send(CONTINUE)
+        while True:
+            data = connection.buffer or await self._receive()
+            piece = self._sized(data) if self._left else self._dechunked(data)
+            self._received += len(piece)
+            if piece or self.ended:
+                return piece
+
+    def _sized(self, data: bytes) -> bytes:
+        piece = data[: self._left]
+        self._connection.buffer = data[self._left :]
+        self._left -= len(piece)
+        self.ended = not self._left
+        return piece
+
+    def _dechunked(self, data: bytes) -> bytes:
+        connection = self._connection
+        if self._decoder is None:
+            self._decoder = ChunkDecoder(self.max_body, connection.limits.head)
+        try:
+            piece = self._decoder.feed(data)
+        except BadMessage as error:
+            connection.ending = True
+            if error.status == 413:
+                raise BodyTooLarge(self.max_body) from None
+            raise BadRequest(error.status, error.reason) from None
+        connection.buffer = self._decoder.rest
+        self.ended = self._decoder.done
+        return piece
+
+    async def _receive(self) -> bytes:
+        """More bytes from the client, who may neither stall nor trickle; a fast handler's time is not the client's."""
+        connection = self._connection
+        limits = connection.limits
+        link = connection.link
+        now = trio.current_time()
+        slack = limits.body_grace + self._received / limits.body_rate - self._waited
+        link.deadline = now + min(limits.body_stall, slack)
+        try:
+            data = await link.recv()
+        except DeadlinePassed:
+            connection.ending = True
+            raise BodyTimeout from None
+        except (OSError, trio.ClosedResourceError):
+            connection.ending = True
+            raise ClientGone("reset in the body") from None
+        link.deadline = math.inf
+        self._waited += trio.current_time() - now
+        if not data:
+            connection.ending = True
+            raise BadRequest(400, "body cut short")
+        return data
+
+    @property
+    def skippable(self) -> bool:
+        """Whether the connection can outlive this request though its body has not been read."""
+        return self.ended or (0 < self._left <= self._connection.limits.linger_bytes and not self._expected)
+
+    async def discard(self) -> None:
+        """Read the rest of a small body that no handler wanted."""
+        try:
+            while not self.ended:
+                await self.read()
+        except (BadRequest, ClientGone):
+            self._connection.ending = True
+
+
+class H1Reply:
+    """The answer to one request (see `message.Reply`)."""
+
+    __slots__ = ("_bodiless", "_chunked", "_connection", "_request", "finished", "started")
+
+    def __init__(self, connection: Connection, request: H1Request) -> None:
+        self._connection = connection
+        self._request = request
+        self._bodiless = request.method == b"HEAD"
+        self._chunked = False
+        self.started = False
+        self.finished = False
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        fields = self._fields(status, headers)
+        if status != 204 and status != 304:
+            fields.append((b"content-length", b"%d" % len(body)))
+        elif body:
+            raise ValueError(f"an answer with status {status} has no body")
+        head = response_head(status, fields)
+        self.started = True
+        if self._bodiless:
+            await self._connection.send(head)
+        else:
+            await self._connection.send_both(head, body)
+        self.finished = True
+
+    async def start(self, status: int, headers: Headers, first: bytes = b"") -> None:
+        self._bodiless = self._bodiless or status == 204 or status == 304
+        fields = self._fields(status, headers, stream=not self._bodiless)
+        if not self._bodiless and self._chunked:
+            fields.append(CHUNKED)
+        head = response_head(status, fields)
+        self.started = True
+        await self._connection.send(head + self._framed(first))
+
+    async def send(self, data: bytes) -> None:
+        if data and not self._bodiless:
+            await self._connection.send(chunk(data) if self._chunked else data)
+
+    async def finish(self, last: bytes = b"") -> None:
+        if self._chunked:
+            await self._connection.send(chunk(last) + LAST_CHUNK)
+        elif last:
+            await self.send(last)
+        self.finished = True
+
+    def abort(self) -> None:
+        """Without a last chunk FIN is already seen as a broken end, and lets what was sent arrive; a body that ends
+        with its connection needs RST to be seen as broken at all."""
+        if not self.finished:
+            self.finished = True
+            self._connection.abort(reset=self.started and not self._chunked)
+
+    def _framed(self, data: bytes) -> bytes:
+        if self._bodiless:
+            return b""
+        return chunk(data) if self._chunked else data
+
+    def _fields(self, status: int, headers: Headers, stream: bool = False) -> list[Header]:
+        """The handler's fields with ours behind them; decides whether the connection goes on."""
+        if self.started:
+            raise RuntimeError("the answer has already been started")
+        if status < 200:
+            raise ValueError(f"not a final status: {status}")
+        for name, _ in headers:
+            if name in OWN_FIELDS:
+                raise ValueError(f"{name.decode('ascii')} is written by the wire")
+        connection = self._connection
+        self._chunked = stream and self._request.version == b"1.1"
+        if connection.last or not self._request.skippable or (stream and not self._chunked):
+            connection.ending = True
+        fields = [*headers, (b"date", date())]
+        if connection.ending:
+            fields.append(CLOSE)
+        elif self._request.version == b"1.0":
+            fields.append(KEEP_ALIVE)
+        return fields
+
+
+_date = (0, b"")
+
+
+def date() -> bytes:
+    """The value of Date, formatted once per second."""
+    global _date
+    now = int(time.time())
+    if _date[0] != now:
+        _date = (now, formatdate(now, usegmt=True).encode("ascii"))
+    return _date[1]

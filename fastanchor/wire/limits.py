@@ -1,0 +1,49 @@
+"""What a server takes from its clients before it says no: sizes in bytes, times in seconds."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass, field
+
+from fastanchor._speedups.http1 import REQUEST_LIMITS, HeadLimits
+
+
+def default_connections() -> int:
+    """Just under half of the descriptors this process may open (each client may need an upstream), at most 8192."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 8192 if soft == resource.RLIM_INFINITY else max(16, min(8192, int(soft * 0.45)))
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """Every bound of one listener; the status that passing it answers is named where there is one."""
+
+    head: HeadLimits = REQUEST_LIMITS
+    """Request-line (414), one field, whole head and number of fields (431)."""
+    head_deadline: float = 10.0
+    """From the first byte of a head to its last (408); also from accept to the first byte (no answer)."""
+    body: int = 32 * 1024 * 1024
+    """The body (413)."""
+    body_stall: float = 30.0
+    """Between two reads of the body (408)."""
+    body_rate: int = 8 * 1024
+    """Bytes per second below which a body is too slow (408), counted after `body_grace` seconds of waiting."""
+    body_grace: float = 10.0
+    idle: float = 75.0
+    """Between two requests on one connection (no answer)."""
+    requests: int = 1000
+    """Requests on one connection; the last answer says `Connection: close`."""
+    write_stall: float = 60.0
+    """Without one byte taken by the client while an answer waits for it."""
+    linger_bytes: int = 64 * 1024
+    """Read and thrown away behind the last answer, so that it reaches a client that is still sending …"""
+    linger: float = 2.0
+    """… for so long at most. Also the unread rest of a body that a connection may be kept alive over."""
+    connections: int = field(default_factory=default_connections)
+    """Connections at one time; more wait in the backlog of the listener."""
+    half_close_aborts: bool = True
+    """A client that ends its sending side is gone, and its request is cancelled, as nginx and Envoy have it. With
+    False only a reset or a full close counts, and a request that was followed by FIN is still answered."""
+
+
+DEFAULT_LIMITS = ServerLimits()

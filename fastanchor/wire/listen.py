@@ -1,0 +1,187 @@
+"""Listening sockets and the accept loop: one task per connection, bounded in number.
+
+Accepting takes what is there and then lets the connections run. A process that has run out of descriptors keeps
+serving those it has, and says so once a second at most.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+import stat
+
+import trio
+
+from .limits import DEFAULT_LIMITS, ServerLimits
+from .message import ErrorShape, Handler, plain_error
+from .server_h1 import Drain, serve_connection
+
+logger = logging.getLogger(__name__)
+
+ACCEPTS_PER_PASS = 64
+EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+GONE_ALREADY = frozenset((errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR))
+EXHAUSTED_PAUSE = 0.1
+EXHAUSTED_LOG_EVERY = 1.0
+
+
+def bind(address: str, *, reuse_port: bool = False, backlog: int = 1024) -> socket.socket:
+    """A listening socket at `host:port`, `[v6]:port` or `unix:/path`. Raises OSError, and ValueError for the address.
+
+    A unix socket that nobody listens on any more is replaced; anything else at that path is an error.
+    """
+    if address.startswith("unix:"):
+        return _bind_unix(address.removeprefix("unix:"), backlog)
+    host, port = split_address(address)
+    family, kind, proto, _, where = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(where)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """(host, port) of `host:port` or `[v6]:port`. Raises ValueError."""
+    host, colon, port = address.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"an IPv6 address needs brackets: {address!r}")
+    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError(f"expected host:port, [ipv6]:port or unix:/path, got {address!r}")
+    return host, int(port)
+
+
+def _bind_unix(path: str, backlog: int) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        _remove_stale(path)
+        sock.bind(path)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return  # bind will refuse it
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
+            if probe.connect_ex(path) == errno.ECONNREFUSED:
+                os.unlink(path)
+
+
+async def serve(
+    listener: socket.socket,
+    handler: Handler,
+    *,
+    limits: ServerLimits = DEFAULT_LIMITS,
+    on_error: ErrorShape = plain_error,
+    secure: bool = False,
+    drain: Drain | None = None,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Accept and serve until cancelled, or until `drain` is started and the last connection has ended.
+
+    The listener stays open: it belongs to the caller.
+    """
+    loop = _AcceptLoop(listener, limits)
+    drain = Drain() if drain is None else drain
+
+    async def one(sock: socket.socket, peer: str) -> None:
+        try:
+            await serve_connection(
+                sock, handler, limits, peer=peer, secure=secure, on_error=on_error, drain=drain
+            )
+        finally:
+            loop.ended()
+
+    async with trio.open_nursery() as nursery:
+        task_status.started()
+        with drain.accepting:
+            while True:
+                for sock, peer in await loop.accepted():
+                    nursery.start_soon(one, sock, peer, name="wire.connection")
+
+
+class _AcceptLoop:
+    """Accepts for one listener, and counts its connections."""
+
+    def __init__(self, listener: socket.socket, limits: ServerLimits) -> None:
+        listener.setblocking(False)
+        if listener.family != socket.AF_UNIX:  # inherited by what it accepts
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._listener = listener
+        self._room = limits.connections
+        self._free = trio.Event()
+        self._logged = -EXHAUSTED_LOG_EVERY
+
+    def ended(self) -> None:
+        """A connection is over."""
+        self._room += 1
+        self._free.set()
+
+    async def accepted(self) -> list[tuple[socket.socket, str]]:
+        """At least one new connection, with its peer's name; waits while there is no room for it."""
+        while True:
+            while self._room <= 0:
+                self._free = trio.Event()
+                await self._free.wait()
+            await trio.lowlevel.wait_readable(self._listener)
+            taken, exhausted = self._take()
+            self._room -= len(taken)
+            if taken:
+                return taken
+            if exhausted is not None:
+                self._complain(exhausted)
+                await trio.sleep(EXHAUSTED_PAUSE)
+
+    def _take(self) -> tuple[list[tuple[socket.socket, str]], OSError | None]:
+        taken: list[tuple[socket.socket, str]] = []
+        while len(taken) < min(ACCEPTS_PER_PASS, self._room):
+            try:
+                sock, address = self._listener.accept()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in GONE_ALREADY:
+                    continue
+                if error.errno in EXHAUSTED:
+                    return taken, error
+                raise
+            taken.append((sock, peer_name(sock.family, address)))
+        return taken, None
+
+    def _complain(self, error: OSError) -> None:
+        now = trio.current_time()
+        if now - self._logged >= EXHAUSTED_LOG_EVERY:
+            self._logged = now
+            logger.error("cannot accept connections: %s", os.strerror(error.errno or 0))
+
+
+def peer_name(family: int, address: object) -> str:
+    """`1.2.3.4:5`, `[::1]:5` or `unix`."""
+    if family == socket.AF_INET and isinstance(address, tuple):
+        return f"{address[0]}:{address[1]}"
+    if family == socket.AF_INET6 and isinstance(address, tuple):
+        return f"[{address[0]}]:{address[1]}"
+    return "unix"

@@ -1,0 +1,145 @@
+"""The pool of upstream connections: requests in, responses out, connections kept and counted per origin.
+
+`roster.Roster` decides; this shell waits, opens and closes. A connection that has been used before may have been
+closed by the other side just as a request goes out: if it ends before one byte of the response, the request is sent
+once more, on a fresh connection, and never a third time.
+"""
+
+from __future__ import annotations
+
+import math
+import ssl
+from types import TracebackType
+
+import trio
+
+from .client_h1 import ClientConnection, Response, compose
+from .dial import Dialer, Origin
+from .errors import ConnectTimeout, ResetBeforeResponse
+from .message import Headers
+from .roster import Roster, Ticket
+from .sweep import sweeper
+
+
+class Pool:
+    """Connections to any number of origins; belongs to one trio run. Close it, or use it as a context manager."""
+
+    def __init__(
+        self,
+        *,
+        max_per_origin: int = 512,
+        idle_seconds: float = 60.0,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._roster: Roster[ClientConnection] = Roster(max_per_origin, idle_seconds)
+        self._dialer = Dialer(ssl_context)
+        self._closed = False
+        self.deadline = math.inf
+
+    async def request(
+        self,
+        origin: Origin,
+        method: bytes,
+        target: bytes,
+        headers: Headers,
+        body: bytes = b"",
+        *,
+        connect_timeout: float,
+        first_byte_timeout: float | None,
+    ) -> Response:
+        """Send a request in one send, and return when the head of its response has been read.
+
+        `connect_timeout` bounds the wait for a place under the cap, and then DNS, TCP and TLS together;
+        `first_byte_timeout` runs from the send to the whole response head. Raises the client side of `errors`.
+        """
+        head = compose(origin, method, target, headers, body)
+        connection = await self._acquire(origin, connect_timeout)
+        for_head = method == b"HEAD"
+        try:
+            while True:
+                fresh = connection is None
+                if connection is None:
+                    link = await self._dialer.dial(origin, connect_timeout)
+                    connection = ClientConnection(origin, link)
+                try:
+                    answer, rest = await connection.ask(head, body, within=first_byte_timeout)
+                    break
+                except ResetBeforeResponse:
+                    if fresh:
+                        raise
+                    connection.link.close()
+                    connection = None
+        except BaseException:
+            if connection is not None:
+                connection.link.close()
+            self._roster.leave(origin, None, trio.current_time())
+            raise
+        return Response(self, connection, answer, rest, reused=not fresh, for_head=for_head)
+
+    async def _acquire(self, origin: Origin, within: float) -> ClientConnection | None:
+        """A place under the cap of `origin`, with a usable idle connection if there is one."""
+        granted = trio.Event()
+        ticket: Ticket[ClientConnection] = Ticket(origin, granted.set)
+        self._roster.enter(ticket)
+        if not ticket.granted:
+            try:
+                with trio.fail_after(within):
+                    await granted.wait()
+            except BaseException as error:
+                if not self._roster.withdraw(ticket):
+                    self._return(origin, ticket.connection)
+                if isinstance(error, trio.TooSlowError):
+                    raise ConnectTimeout(f"no free connection to {origin.host} within {within:g} s") from None
+                raise
+        connection = ticket.connection
+        while connection is not None and not connection.silent():
+            connection.link.close()
+            connection = self._roster.another(origin)
+        return connection
+
+    def take_back(self, connection: ClientConnection, *, reusable: bool) -> None:
+        """A response is done with `connection`; called by the response itself."""
+        if reusable and not self._closed and not connection.link.closed:
+            connection.used += 1
+            self._return(connection.origin, connection)
+        else:
+            connection.link.close()
+            self._return(connection.origin, None)
+
+    def _return(self, origin: Origin, connection: ClientConnection | None) -> None:
+        self._roster.leave(origin, connection, trio.current_time())
+        if connection is not None and self.deadline == math.inf:
+            self._watch_idle()
+
+    def _watch_idle(self) -> None:
+        expiry = self._roster.next_expiry()
+        self.deadline = math.inf if expiry is None else expiry
+        if expiry is None:
+            sweeper().discard(self)
+        else:
+            sweeper().add(self)
+
+    def expire(self) -> None:
+        """Close what has been idle for too long; called by the sweeper."""
+        for connection in self._roster.expire(trio.current_time()):
+            connection.link.close()
+        self._watch_idle()
+
+    def counts(self, origin: Origin) -> tuple[int, int, int]:
+        """(connections in use or being opened, idle connections, waiting callers) of one origin."""
+        return self._roster.counts(origin)
+
+    def close(self) -> None:
+        """Close every idle connection; those in use are closed when their responses are."""
+        self._closed = True
+        for connection in self._roster.take_idle():
+            connection.link.close()
+        self._watch_idle()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,292 @@
+"""The server's side of one HTTP/1.1 connection: requests in, answers out, one task, in order.
+
+The loop reads a head, runs the handler, and sees to it that both messages are finished before the next head is read
+(RFC 9112 §9.3). Nothing is read behind an error or behind an answer that says `Connection: close`; such a connection
+ends with a lingering read, so that the answer reaches a client that is still sending (§9.6). A client that leaves
+cancels the handler through the connection's one cancel scope.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import socket
+
+import trio
+
+from fastanchor._speedups.http1 import BadMessage, RequestHead, parse_request, response_head
+
+from .errors import BadRequest, ClientGone
+from .exchange_h1 import H1Reply, H1Request
+from .hangup import hangup_watch
+from .limits import DEFAULT_LIMITS, ServerLimits
+from .link import DeadlinePassed, Link
+from .message import ErrorShape, Handler, plain_error
+
+logger = logging.getLogger(__name__)
+
+
+class Drain:
+    """A listener's promise to end: started once, it closes idle connections and makes every answer the last."""
+
+    def __init__(self) -> None:
+        self.started = False
+        self.accepting = trio.CancelScope()
+        self.connections: set[Connection] = set()
+
+    def start(self) -> None:
+        """Accept nobody any more; connections end with the answer that they are at."""
+        self.started = True
+        self.accepting.cancel()
+        for connection in self.connections:
+            connection.end_if_idle()
+
+
+class Connection:
+    """One client. Requests and replies reach the socket through it."""
+
+    __slots__ = (
+        "buffer",
+        "drain",
+        "ending",
+        "gone",
+        "handler",
+        "idle",
+        "limits",
+        "link",
+        "on_error",
+        "peer",
+        "scope",
+        "secure",
+        "served",
+        "serving",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        handler: Handler,
+        limits: ServerLimits,
+        peer: str,
+        secure: bool,
+        on_error: ErrorShape,
+        drain: Drain | None,
+    ) -> None:
+        self.link = Link(sock)
+        self.handler = handler
+        self.limits = limits
+        self.peer = peer
+        self.secure = secure
+        self.on_error = on_error
+        self.drain = drain
+        self.scope = trio.CancelScope()
+        self.buffer = b""  # received and not yet read by anybody
+        self.served = 0
+        self.idle = False  # between two requests
+        self.serving = False  # a handler is running
+        self.ending = False  # no further request on this connection
+        self.gone = False  # the peer hung up
+
+    async def run(self) -> None:
+        """Serve until the connection ends, and close it."""
+        watch = hangup_watch()
+        watch.add(self.link.fd, self)
+        if self.drain is not None:
+            self.drain.connections.add(self)
+        try:
+            with self.scope, contextlib.suppress(OSError, trio.ClosedResourceError):
+                await self._serve()
+        finally:
+            if self.drain is not None:
+                self.drain.connections.discard(self)
+            if not self.link.closed:
+                watch.remove(self.link.fd)
+                self.link.close()
+
+    async def _serve(self) -> None:
+        try:
+            while not self.ending and (head := await self._next_head()) is not None:
+                await self._answer(head)
+                if self.buffer:  # pipelined: nothing has waited, so let others run
+                    await trio.lowlevel.checkpoint()
+        except BadMessage as error:
+            await self._refuse(error.status, error.reason)
+        else:
+            if not self.link.closed:
+                await self._linger()
+
+    # -- heads --------------------------------------------------------------------------------------------------------
+
+    async def _next_head(self) -> RequestHead | None:
+        """The next request's head; None when the client has no more or says nothing in time."""
+        link = self.link
+        limits = self.limits
+        if not self.buffer:
+            self.idle = True
+            link.deadline = trio.current_time() + (limits.idle if self.served else limits.head_deadline)
+            try:
+                self.buffer = await link.recv()
+            except DeadlinePassed:
+                return None
+            self.idle = False
+        head = parse_request(self.buffer, limits.head) if self.buffer else None
+        if head is None and self.buffer:
+            head = await self._rest_of_head()
+        link.deadline = math.inf
+        if head is not None:
+            self.buffer = self.buffer[head.size :]
+        return head
+
+    async def _rest_of_head(self) -> RequestHead | None:
+        """A head that did not come in one piece; BadMessage(408) when it takes too long."""
+        self.link.deadline = trio.current_time() + self.limits.head_deadline
+        head = None
+        while head is None:
+            scanned = len(self.buffer)
+            try:
+                more = await self.link.recv()
+            except DeadlinePassed:
+                raise BadMessage(408, "request head came too slowly") from None
+            if not more:
+                return None
+            self.buffer += more
+            head = parse_request(self.buffer, self.limits.head, scanned)
+        return head
+
+    # -- one request --------------------------------------------------------------------------------------------------
+
+    async def _answer(self, head: RequestHead) -> None:
+        """Run the handler on one request, and see both messages to their end."""
+        self.served += 1
+        if self.gone:  # it left before anybody looked at the request
+            self.ending = True
+            return
+        if not head.keep_alive or self.served >= self.limits.requests:
+            self.ending = True
+        request = H1Request(self, head)
+        reply = H1Reply(self, request)
+        self.serving = True
+        try:
+            await self.handler(request, reply)
+        except Exception as error:
+            await self._failed(request, reply, unwrapped(error))
+        except BaseException:
+            reply.abort()
+            raise
+        finally:
+            self.serving = False
+        await self._settle(request, reply)
+
+    async def _failed(self, request: H1Request, reply: H1Reply, error: Exception) -> None:
+        """The handler did not come to an end of its own."""
+        if isinstance(error, ClientGone):
+            reply.abort()
+        elif isinstance(error, BadRequest):
+            await self._answer_error(reply, error.status, error.reason)
+        else:
+            logger.error("handler failed: %r", request, exc_info=error)
+            await self._answer_error(reply, 500, "internal error")
+
+    async def _answer_error(self, reply: H1Reply, status: int, reason: str) -> None:
+        """Answer what the handler did not; what it has begun can only be broken off."""
+        if reply.started:
+            reply.abort()
+            return
+        self.ending = True
+        headers, body = self.on_error(status, reason)
+        with contextlib.suppress(ClientGone):
+            await reply.respond(status, headers, body)
+
+    async def _settle(self, request: H1Request, reply: H1Reply) -> None:
+        """Before the next head: the answer is whole, and nothing is left of the request's body."""
+        if not reply.finished and not self.link.closed:
+            logger.error("handler left its answer unfinished: %r", request)
+            await self._answer_error(reply, 500, "internal error")
+        if not self.ending and not request.ended:
+            await request.discard()
+
+    async def send(self, data: bytes) -> None:
+        """Bytes of an answer. Raises ClientGone."""
+        try:
+            await self.link.send(data, self.limits.write_stall)
+        except (OSError, DeadlinePassed, trio.ClosedResourceError):
+            raise self._lost() from None
+
+    async def send_both(self, head: bytes, body: bytes) -> None:
+        """As `send`, for a head and the body behind it."""
+        try:
+            await self.link.send_both(head, body, self.limits.write_stall)
+        except (OSError, DeadlinePassed, trio.ClosedResourceError):
+            raise self._lost() from None
+
+    def _lost(self) -> ClientGone:
+        self.ending = True
+        return ClientGone("the client reset the connection, or does not read")
+
+    # -- endings ------------------------------------------------------------------------------------------------------
+
+    @property
+    def last(self) -> bool:
+        """Whether an answer that starts now is the last on this connection."""
+        return self.ending or (self.drain is not None and self.drain.started)
+
+    def hung_up(self, *, full: bool) -> None:
+        """The client left: cancel whoever works for it (HangupWatch)."""
+        if full or self.limits.half_close_aborts:
+            self.gone = True
+            if self.serving:
+                self.scope.cancel()
+
+    def end_if_idle(self) -> None:
+        """The listener drains: nobody waits for a request that has not begun."""
+        if self.idle:
+            self.scope.cancel()
+
+    def abort(self, *, reset: bool) -> None:
+        """Close under a broken answer, now."""
+        self.ending = True
+        if not self.link.closed:
+            hangup_watch().remove(self.link.fd)
+            if reset:
+                self.link.reset()
+            else:
+                self.link.close()
+
+    async def _refuse(self, status: int, reason: str) -> None:
+        """Answer a message that we could not read."""
+        headers, body = self.on_error(status, reason)
+        fields = [*headers, (b"connection", b"close"), (b"content-length", b"%d" % len(body))]
+        with contextlib.suppress(DeadlinePassed):
+            await self.link.send(response_head(status, fields) + body, self.limits.write_stall)
+            await self._linger()
+
+    async def _linger(self) -> None:
+        """Say that no more comes, and read a little of what does, so that no RST overtakes the answer."""
+        self.link.sock.shutdown(socket.SHUT_WR)
+        self.link.deadline = trio.current_time() + self.limits.linger
+        left = self.limits.linger_bytes
+        with contextlib.suppress(DeadlinePassed):
+            while left > 0 and (data := await self.link.recv()):
+                left -= len(data)
+
+
+def unwrapped(error: Exception) -> Exception:
+    """The error itself, where nurseries have wrapped it in groups of one."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+async def serve_connection(
+    sock: socket.socket,
+    handler: Handler,
+    limits: ServerLimits = DEFAULT_LIMITS,
+    *,
+    peer: str = "unix",
+    secure: bool = False,
+    on_error: ErrorShape = plain_error,
+    drain: Drain | None = None,
+) -> None:
+    """Serve the requests of one connected stream socket until it ends; the socket is closed in every case."""
+    await Connection(sock, handler, limits, peer, secure, on_error, drain).run()
