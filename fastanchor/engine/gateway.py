@@ -80,7 +80,7 @@ class Gateway:
 
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Answer one request (the wire's handler)."""
-        endpoint = dialects.endpoint(request.method, request.path)
+        endpoint = dialects.endpoint(request.method.decode("latin-1"), request.path.decode("latin-1"))
         if endpoint is None:
             await self._no_endpoint(request, reply)
             return
@@ -93,7 +93,7 @@ class Gateway:
         if self.elsewhere is not None and await self.elsewhere(request, reply, request_id):
             return
         exchange = Exchange(request, self.world, request_id, "other")
-        exchange.dialect = dialects.dialect_for_path(request.path)
+        exchange.dialect = dialects.dialect(_language(request.path))
         await self._accounted(exchange, reply, self._serve_plain)
 
     async def _accounted(
@@ -172,7 +172,7 @@ class Gateway:
             await reply.send(dialect.fault_event(fault, exchange.request_id))
             reply.abort()
             return
-        exchange.status = dialects.status(dialect, fault)
+        exchange.status = (fault.row.anthropic_status if dialect.name == "anthropic" else 0) or fault.status
         body = dialect.fault(fault, exchange.request_id)
         exchange.answer_bytes = len(body)
         await reply.respond(exchange.status, fault_headers(exchange, fault), body)
@@ -186,6 +186,13 @@ def _price(exchange: Exchange) -> int:
     cards = exchange.world.cards
     card = cards.get(exchange.asked.model) or cards.get(served) or catalogue.card(served)
     return cost(card, exchange.usage, exchange.principal.plan.markup)
+
+
+def _language(path: bytes) -> str:
+    """The dialect in which a path that is no endpoint is answered."""
+    if path.startswith(b"/v1beta/"):
+        return "gemini"
+    return "anthropic" if path.startswith(b"/v1/messages") else "openai_chat"
 
 
 def _shown(path: bytes) -> str:

@@ -1,0 +1,1 @@
+"""Processes: a supervisor that owns sockets and children, workers, the control process, the demo provider."""

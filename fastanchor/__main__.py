@@ -1,0 +1,5 @@
+"""`python -m fastanchor`."""
+
+from fastanchor.cli import main
+
+main()

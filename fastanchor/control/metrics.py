@@ -1,0 +1,108 @@
+"""The Prometheus page: the workers' counters added up and written in the exposition format.
+
+Workers count in plain dictionaries (`engine.meters`); here their dumps become metric families at scrape time. Names and
+buckets never change once published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from fastanchor import __version__
+
+Dump = dict[str, Any]
+
+COUNTERS = (
+    # key of the dump, metric name, help, labels, divisor
+    ("requests", "fastanchor_requests", "Requests ended", ("endpoint", "model", "provider", "code"), 1),
+    ("attempts", "fastanchor_upstream_attempts", "Tries at channels", ("channel", "outcome"), 1),
+    ("tokens", "fastanchor_tokens", "Tokens", ("model", "type"), 1),
+    ("cost", "fastanchor_cost_usd", "Cost in dollars", ("model",), 1_000_000),
+)
+HISTOGRAMS = (
+    ("duration", "fastanchor_request_duration_seconds", "Whole requests", "endpoint"),
+    ("first_token", "fastanchor_time_to_first_token_seconds", "Time to the first content", "provider"),
+    ("overhead", "fastanchor_overhead_seconds", "Time spent before the upstream was asked", ""),
+)
+
+
+class Page(Collector):
+    """One scrape: the states of all workers that answered."""
+
+    def __init__(self, states: list[Dump]) -> None:
+        self.states = states
+        self.dumps: list[Dump] = [state["meters"] for state in states]
+
+    def collect(self) -> Iterable[Metric]:
+        """All families."""
+        yield from self._counters()
+        yield from self._histograms()
+        yield _gauge("fastanchor_in_flight", "Requests being served", sum(d["in_flight"] for d in self.dumps))
+        yield _gauge("fastanchor_workers_up", "Workers that answered this scrape", len(self.states))
+        dropped = CounterMetricFamily("fastanchor_log_lines_dropped", "Access lines that could not be written")
+        dropped.add_metric((), sum(state.get("log_dropped", 0) for state in self.states))
+        yield dropped
+        info = GaugeMetricFamily("fastanchor_build_info", "Version", labels=("version",))
+        info.add_metric((__version__,), 1)
+        yield info
+
+    def _counters(self) -> Iterator[Metric]:
+        for key, name, text, labels, divisor in COUNTERS:
+            family = CounterMetricFamily(name, text, labels=labels)
+            for label_values, value in _added(dump[key] for dump in self.dumps).items():
+                family.add_metric(label_values, value / divisor)
+            yield family
+
+    def _histograms(self) -> Iterator[Metric]:
+        for key, name, text, label in HISTOGRAMS:
+            family = HistogramMetricFamily(name, text, labels=(label,) if label else ())
+            for value, (bounds, counts, total) in _merged(dump[key] for dump in self.dumps).items():
+                family.add_metric((value,) if label else (), _cumulative(bounds, counts), total)
+            yield family
+
+
+def render(states: list[Dump]) -> bytes:
+    """The page of one scrape (text format 0.0.4)."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Page(states))
+    return generate_latest(registry)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    family = GaugeMetricFamily(name, text)
+    family.add_metric((), value)
+    return family
+
+
+def _added(tables: Iterable[list[list[Any]]]) -> dict[tuple[str, ...], int]:
+    total: dict[tuple[str, ...], int] = {}
+    for table in tables:
+        for *labels, value in table:
+            key = tuple(labels)
+            total[key] = total.get(key, 0) + value
+    return total
+
+
+def _merged(tables: Iterable[list[list[Any]]]) -> dict[str, tuple[list[float], list[int], float]]:
+    merged: dict[str, tuple[list[float], list[int], float]] = {}
+    for table in tables:
+        for label, bounds, counts, total in table:
+            if label in merged:
+                _, before, so_far = merged[label]
+                counts, total = [a + b for a, b in zip(before, counts, strict=True)], so_far + total
+            merged[label] = (bounds, counts, total)
+    return merged
+
+
+def _cumulative(bounds: list[float], counts: list[int]) -> list[tuple[str, float]]:
+    lines, running = [], 0
+    for bound, count in zip([*bounds, float("inf")], counts, strict=True):
+        running += count
+        lines.append(("+Inf" if bound == float("inf") else str(float(bound)), float(running)))
+    return lines

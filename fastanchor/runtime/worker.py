@@ -1,0 +1,175 @@
+"""One data process: serves its listeners until it is told to drain, or its supervisor is gone.
+
+SIGTERM: accept nobody any more, let answers end (up to the drain deadline), leave. SIGHUP: load the configuration again
+and swap it in whole; a bad one changes nothing.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+import orjson
+import trio
+
+from fastanchor._speedups.http1 import HeadLimits
+from fastanchor.core.receipt import Receipt
+from fastanchor.engine.gateway import Gateway
+from fastanchor.engine.meters import Meters
+from fastanchor.runtime import probes
+from fastanchor.runtime.forward import forward
+from fastanchor.runtime.log import AccessLog
+from fastanchor.runtime.phase import Phase
+from fastanchor.settings.compile import Settings
+from fastanchor.settings.problem import SettingsError
+from fastanchor.settings.server import ServerSettings
+from fastanchor.wire.limits import ServerLimits
+from fastanchor.wire.listen import serve
+from fastanchor.wire.message import Reply, Request
+from fastanchor.wire.pool import Origin, Pool
+from fastanchor.wire.server_h1 import Drain
+
+log = logging.getLogger("fastanchor")
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Where a worker stands in the instance. `link` is the unix socket on which the control process asks it."""
+
+    slot: int
+    listeners: Sequence[socket.socket]
+    link: socket.socket | None
+    control: Origin | None
+    pepper: bytes
+
+
+def wire_limits(server: ServerSettings) -> ServerLimits:
+    """The wire's bounds from the configuration's."""
+    limits = server.limits
+    return ServerLimits(
+        head=HeadLimits(
+            line=limits.request_line_bytes, field=limits.field_bytes, head=limits.head_bytes, count=limits.fields
+        ),
+        head_deadline=limits.head_seconds,
+        body=limits.body_bytes,
+        body_stall=limits.body_seconds,
+        idle=limits.keep_alive_seconds,
+        requests=limits.requests_per_connection,
+        write_stall=limits.write_stall_seconds,
+        connections=min(limits.max_connections, ServerLimits().connections),
+        half_close_aborts=server.half_close_aborts,
+    )
+
+
+class Worker:
+    """Puts a gateway on listeners.
+
+    Args:
+        load: reads and compiles the configuration again (for SIGHUP).
+    """
+
+    def __init__(self, settings: Settings, post: Post, load: Callable[[], Settings]) -> None:
+        self.settings = settings
+        self.post = post
+        self.load = load
+        self.phase = Phase()
+        self.pool = Pool()
+        self.meters = Meters(frozenset(settings.snapshot.models()))
+        self.access = None if settings.server.access_log == "off" else AccessLog(settings.server.access_log)
+        sinks: tuple[Callable[[Receipt], None], ...] = (self.meters.count,)
+        if self.access is not None:
+            sinks += (self.access,)
+        self.gateway = Gateway(settings.snapshot, self.pool, post.pepper, sinks=sinks, elsewhere=self._elsewhere)
+        self.drains: list[Drain] = []
+
+    async def run(self, lifeline: int) -> None:
+        """Serve until drained."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+            async with trio.open_nursery() as background:
+                background.start_soon(self._obey, signals, background.cancel_scope)
+                background.start_soon(self._watch, lifeline)
+                if self.access is not None:
+                    background.start_soon(self.access.run)
+                background.start_soon(self.pool.run)
+                if self.post.link is not None:
+                    background.start_soon(serve, self.post.link, self._linked)
+                await self._serve()
+                background.cancel_scope.cancel()
+
+    async def _serve(self) -> None:
+        limits = wire_limits(self.settings.server)
+        async with trio.open_nursery() as nursery:
+            for listener in self.post.listeners:
+                drain = Drain()
+                self.drains.append(drain)
+
+                async def accept(listener: socket.socket = listener, drain: Drain = drain) -> None:
+                    await serve(listener, self.gateway, limits=limits, drain=drain)
+
+                nursery.start_soon(accept)
+            settle_memory()
+            self.phase.ready = True
+
+    async def _obey(self, signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+        async for number in signals:
+            if number == signal.SIGHUP:
+                self.reload()
+            elif self.phase.draining:
+                scope.cancel()
+            else:
+                self.drain()
+                scope.deadline = trio.current_time() + self.settings.server.drain_seconds
+
+    async def _watch(self, lifeline: int) -> None:
+        """Drain when the supervisor is gone."""
+        await trio.lowlevel.wait_readable(lifeline)
+        log.error("the supervisor is gone; worker %d drains", self.post.slot)
+        self.drain()
+
+    def drain(self) -> None:
+        """Accept nobody any more; open answers go on to their end."""
+        self.phase.draining = True
+        for drain in self.drains:
+            drain.start()
+
+    def reload(self) -> None:
+        """Swap in the configuration as it now is; a bad one changes nothing."""
+        try:
+            settings = self.load()
+        except SettingsError as error:
+            log.error("worker %d keeps its configuration: %s", self.post.slot, error)
+            return
+        self.settings = settings
+        self.gateway.world = settings.snapshot
+        self.meters.models = frozenset(settings.snapshot.models())
+
+    async def _elsewhere(self, request: Request, reply: Reply, request_id: str) -> bool:
+        if await probes.answer(self.phase, request, reply, request_id):
+            return True
+        if self.post.control is None:
+            return False
+        return await forward(self.pool, self.post.control, request, reply, request_id)
+
+    async def _linked(self, request: Request, reply: Reply) -> None:
+        """What the control process asks of this worker."""
+        self.meters.in_flight = self.gateway.in_flight
+        state = {"slot": self.post.slot, "status": self.phase.status, "meters": self.meters.dump()}
+        if self.access is not None:
+            state["log_dropped"] = self.access.dropped
+        await reply.respond(200, [probes.JSON], orjson.dumps(state))
+
+
+def settle_memory() -> None:
+    """What is alive now lives for good: take it out of the collector's way, and collect young objects less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def run_worker(settings: Settings, post: Post, load: Callable[[], Settings], lifeline: int) -> None:
+    """Be a worker (in a forked child) until drained."""
+    trio.run(Worker(settings, post, load).run, lifeline, restrict_keyboard_interrupt_to_checkpoints=True)
