@@ -22,7 +22,8 @@ from fastanchor.policy.plan import Candidate, Start
 from fastanchor.providers import catalogue, classify
 from fastanchor.providers.registry import provider
 from fastanchor.wire import errors as wire
-from fastanchor.wire.pool import Origin, Pool
+from fastanchor.wire.dial import Origin
+from fastanchor.wire.pool import Pool
 
 if TYPE_CHECKING:
     from fastanchor.dialects.relay import Relay

@@ -80,7 +80,7 @@ class Gateway:
 
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Answer one request (the wire's handler)."""
-        endpoint = dialects.endpoint(request.method.decode("latin-1"), request.path.decode("latin-1"))
+        endpoint = dialects.endpoint(request.method, request.path)
         if endpoint is None:
             await self._no_endpoint(request, reply)
             return

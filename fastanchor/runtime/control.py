@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve
+from hypercorn.typing import ASGIFramework
 
 from fastanchor.control.app import Control
 from fastanchor.wire import errors as wire
-from fastanchor.wire.pool import Origin, Pool
+from fastanchor.wire.dial import Origin
+from fastanchor.wire.pool import Pool
 
 log = logging.getLogger("fastanchor")
 
@@ -38,7 +40,7 @@ class Links:
         return states
 
     async def _ask(self, path: str, states: list[dict[str, Any]]) -> None:
-        origin = Origin("unix", path, 0)
+        origin = Origin("http", path, 0)
         try:
             response = await self.pool.request(
                 origin, b"GET", b"/state", [], connect_timeout=ASK_SECONDS, first_byte_timeout=ASK_SECONDS
@@ -58,10 +60,10 @@ async def _main(listener: socket.socket, links: list[str], lifeline: int) -> Non
     config.graceful_timeout = 1.0
     config.loglevel = "WARNING"
     reach = Links(links)
+    app = cast(ASGIFramework, Control(reach.gather))
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(reach.pool.run)
-            nursery.start_soon(serve, Control(reach.gather), config)
+            nursery.start_soon(serve, app, config)
 
             async def until_gone() -> None:
                 await trio.lowlevel.wait_readable(lifeline)

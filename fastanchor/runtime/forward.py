@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from fastanchor.engine.headers import id_headers
 from fastanchor.wire import errors as wire
+from fastanchor.wire.dial import Origin
 from fastanchor.wire.message import OWN_FIELDS, Reply, Request
-from fastanchor.wire.pool import Origin, Pool
+from fastanchor.wire.pool import Pool
 
 EXACT = frozenset((b"/metrics", b"/pricing", b"/dashboard"))
 PREFIXES = (b"/dashboard/", b"/v1/organizations/", b"/admin/", b"/pricing/")

@@ -15,8 +15,8 @@ from fastanchor.runtime.worker import Post, run_worker
 from fastanchor.settings.compile import Settings
 from fastanchor.settings.load import load, source
 from fastanchor.settings.problem import SettingsError
+from fastanchor.wire.dial import Origin
 from fastanchor.wire.listen import bind
-from fastanchor.wire.pool import Origin
 
 log = logging.getLogger("fastanchor")
 
@@ -70,7 +70,7 @@ class Instance:
     def _add_worker(
         self, supervisor: Supervisor, slot: int, listeners: list[socket.socket], link: socket.socket
     ) -> None:
-        control = Origin("unix", f"{supervisor.run_dir}/control", 0)
+        control = Origin("http", f"{supervisor.run_dir}/control", 0)
         post = Post(slot, listeners, link, control, self.pepper)
         supervisor.add(f"worker {slot}", lambda lifeline: run_worker(self._fresh(), post, self.load, lifeline))
 

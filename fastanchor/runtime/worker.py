@@ -27,10 +27,11 @@ from fastanchor.runtime.phase import Phase
 from fastanchor.settings.compile import Settings
 from fastanchor.settings.problem import SettingsError
 from fastanchor.settings.server import ServerSettings
-from fastanchor.wire.limits import ServerLimits
+from fastanchor.wire.dial import Origin
+from fastanchor.wire.limits import ServerLimits, default_connections
 from fastanchor.wire.listen import serve
 from fastanchor.wire.message import Reply, Request
-from fastanchor.wire.pool import Origin, Pool
+from fastanchor.wire.pool import Pool
 from fastanchor.wire.server_h1 import Drain
 
 log = logging.getLogger("fastanchor")
@@ -52,7 +53,7 @@ def wire_limits(server: ServerSettings) -> ServerLimits:
     limits = server.limits
     return ServerLimits(
         head=HeadLimits(
-            line=limits.request_line_bytes, field=limits.field_bytes, head=limits.head_bytes, count=limits.fields
+            line=limits.request_line_bytes, field=limits.field_bytes, head=limits.head_bytes, fields=limits.fields
         ),
         head_deadline=limits.head_seconds,
         body=limits.body_bytes,
@@ -60,7 +61,7 @@ def wire_limits(server: ServerSettings) -> ServerLimits:
         idle=limits.keep_alive_seconds,
         requests=limits.requests_per_connection,
         write_stall=limits.write_stall_seconds,
-        connections=min(limits.max_connections, ServerLimits().connections),
+        connections=min(limits.max_connections or default_connections(), default_connections()),
         half_close_aborts=server.half_close_aborts,
     )
 
@@ -94,7 +95,6 @@ class Worker:
                 background.start_soon(self._watch, lifeline)
                 if self.access is not None:
                     background.start_soon(self.access.run)
-                background.start_soon(self.pool.run)
                 if self.post.link is not None:
                     background.start_soon(serve, self.post.link, self._linked)
                 await self._serve()
