@@ -110,7 +110,9 @@ def _channel(channel: schema.Channel, key: str, context: Context) -> Channel:
 
 def _base_url(channel: schema.Channel, key: str, context: Context) -> str:
     if channel.base_url is None:
-        return context.demo_url if channel.provider == "demo" else BASE_URLS[channel.provider]
+        if channel.provider != "demo" and channel.provider not in BASE_URLS:
+            context.wrong(f"{key}.base_url", f"missing, expected the URL of your {channel.provider} resource")
+        return context.demo_url if channel.provider == "demo" else BASE_URLS.get(channel.provider, "")
     match = _URL.fullmatch(channel.base_url)
     if match is None or "@" in channel.base_url or int(match["port"] or 0) > 65_535 or not _parses(channel.base_url):
         found = "one with a user or password" if "@" in channel.base_url else shown(channel.base_url)

@@ -20,7 +20,7 @@ from fastanchor.settings.routes import compile_cards, compile_routes
 from fastanchor.settings.secrets import ReadFile
 from fastanchor.settings.server import ServerSettings, compile_server
 
-DEMO_URL = "http://127.0.0.1:8089"
+DEMO_URL = "http://127.0.0.1:8089/v1"
 """Where `fastanchor demo` listens unless told otherwise."""
 
 NO_CARDS: Mapping[str, ModelCard] = {}

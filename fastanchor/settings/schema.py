@@ -41,7 +41,7 @@ Dollars: TypeAlias = Annotated[float, Meta(ge=0, le=1_000_000_000)]
 Percentile: TypeAlias = Annotated[str, Meta(pattern=r"^(off|p[1-9][0-9]?)$")]
 
 Scope: TypeAlias = Literal["inference", "training", "models", "admin"]
-ProviderName: TypeAlias = Literal["openai", "anthropic", "gemini", "demo"]
+ProviderName: TypeAlias = Literal["openai", "anthropic", "gemini", "azure", "bedrock", "demo"]
 Models: TypeAlias = Annotated[
     dict[Text, Text] | Annotated[list[Text], Meta(min_length=1)] | Literal["*"],
     expects('a table of public name = upstream name, a list of names, or "*"'),
@@ -61,7 +61,10 @@ class Tls(Section, frozen=True, kw_only=True):
 
 
 class Limits(Section, frozen=True, kw_only=True):
-    """Bounds of the server's side of the wire. Sizes in bytes, times in seconds."""
+    """Bounds of the server's side of the wire. Sizes in bytes, times in seconds.
+
+    `max_connections` None: just under half of the descriptors the process may open, at most 8192.
+    """
 
     request_line_bytes: Positive = 8 * 1024
     field_bytes: Positive = 16 * 1024
@@ -70,10 +73,14 @@ class Limits(Section, frozen=True, kw_only=True):
     body_bytes: Positive = 32 * 1024 * 1024
     head_seconds: Seconds = 10.0
     body_seconds: Seconds = 30.0
+    body_bytes_per_second: Positive = 8 * 1024
+    body_grace_seconds: SecondsOrOff = 10.0
     keep_alive_seconds: Seconds = 75.0
     requests_per_connection: Positive = 1_000
     write_stall_seconds: Seconds = 60.0
-    max_connections: Positive = 8_192
+    linger_bytes: Positive = 64 * 1024
+    linger_seconds: SecondsOrOff = 2.0
+    max_connections: Positive | None = None
     backlog: Positive = 1_024
 
 
