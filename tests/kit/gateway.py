@@ -1,0 +1,90 @@
+"""A gateway on loopback, in the test's own process: real sockets, no supervisor."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from random import Random
+
+import trio
+
+from fastanchor.core.channel import Channel, Secret, Timeouts
+from fastanchor.core.receipt import Receipt
+from fastanchor.core.snapshot import Snapshot
+from fastanchor.engine.gateway import Gateway
+from fastanchor.settings.secrets import key_digest
+from fastanchor.wire.listen import bind, serve
+from fastanchor.wire.pool import Pool
+
+PEPPER = b"pepper for tests"
+
+
+@dataclass
+class Running:
+    """A gateway that serves on `port`; `receipts` are those of the requests that have ended."""
+
+    gateway: Gateway
+    port: int
+    pool: Pool
+    receipts: list[Receipt] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def settled(self, count: int = 1) -> list[Receipt]:
+        """The receipts, once there are `count` of them."""
+        with trio.fail_after(5):
+            while len(self.receipts) < count:
+                await trio.sleep(0.001)
+        return self.receipts
+
+
+@asynccontextmanager
+async def running(world: Snapshot) -> AsyncIterator[Running]:
+    """Run a gateway with this configuration on a free port."""
+    receipts: list[Receipt] = []
+    listener = bind("127.0.0.1:0")
+    try:
+        with Pool() as pool:
+            gateway = Gateway(world, pool, PEPPER, sinks=(receipts.append,), random=Random(7))
+            async with trio.open_nursery() as nursery:
+                await nursery.start(serve, listener, gateway)
+                yield Running(gateway, listener.getsockname()[1], pool, receipts)
+                nursery.cancel_scope.cancel()
+    finally:
+        listener.close()
+
+
+def channel(url: str, **changes: object) -> Channel:
+    """An `openai` channel that serves every model at `url`."""
+    options: dict[str, object] = {
+        "name": "main",
+        "provider": "openai",
+        "base_url": url + "/v1",
+        "keys": (Secret("upstream-secret"),),
+        "any_model": True,
+        "timeouts": Timeouts(connect=2.0, first_token=5.0, idle=5.0, total=30.0),
+    }
+    options.update(changes)
+    return Channel(**options)  # type: ignore[arg-type]
+
+
+def world(*channels: Channel, **changes: object) -> Snapshot:
+    """An open configuration with these channels."""
+    options: dict[str, object] = {"channels": channels, "auth": False}
+    options.update(changes)
+    return Snapshot(**options)  # type: ignore[arg-type]
+
+
+def digests(keys: dict[str, object]) -> dict[bytes, object]:
+    """Principals by the digest of their key."""
+    return {key_digest(key, PEPPER): principal for key, principal in keys.items()}
+
+
+def channels(urls: Sequence[str], **changes: object) -> list[Channel]:
+    """One channel per URL, in tiers of their own: `main`, `spare1`, `spare2`…"""
+    return [
+        channel(url, name="main" if i == 0 else f"spare{i}", tier=i, **changes) for i, url in enumerate(urls)
+    ]
