@@ -10,8 +10,10 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import orjson
 import trio
 
+from fastanchor._speedups.peek import peek
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.receipt import AttemptRecord
 from fastanchor.dialects import registry as dialects
@@ -69,6 +71,33 @@ class Answer:
 def fault_of(error: wire.WireError) -> Fault:
     """What a wire error before any content means."""
     return Fault(next((kind for cls, kind in FAULTS if isinstance(error, cls)), Kind.UPSTREAM_ERROR))
+
+
+def check_whole(body: bytes) -> None:
+    """Raises Fault for a 200 whose body is empty, no JSON object, or an error in disguise."""
+    if not body.strip():
+        raise Fault(Kind.EMPTY_ANSWER)
+    top = peek(body, (b"error", b"choices"))
+    if top is None:
+        error, choices = _odd(body)
+    else:
+        error, choices = top.raw(b"error"), top.raw(b"choices")
+    if error not in (None, b"null"):
+        raise classify.from_event(body)
+    if choices == b"[]":
+        raise Fault(Kind.EMPTY_ANSWER)
+
+
+def _odd(body: bytes) -> tuple[bytes | None, bytes | None]:
+    """The fields of a body that `peek` leaves to a full parser."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise Fault(Kind.MALFORMED_ANSWER) from None
+    if not isinstance(document, dict):
+        raise Fault(Kind.MALFORMED_ANSWER)
+    error, choices = (orjson.dumps(document[name]) if name in document else None for name in ("error", "choices"))
+    return error, choices
 
 
 class Attempt:
@@ -188,8 +217,7 @@ class Attempt:
     async def _whole(self, response: Response) -> Answer:
         response.idle_timeout = self._patience()
         body = await response.read_all(MAX_ANSWER_BODY)
-        if not body.strip():
-            raise Fault(Kind.EMPTY_ANSWER)
+        check_whole(body)
         source = dialects.dialect(self.spoken)
         usage = source.usage_of(body)
         if self.spoken != self.exchange.asked.dialect:

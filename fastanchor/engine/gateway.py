@@ -154,6 +154,8 @@ class Gateway:
         """Endpoints that need no channel, and paths that are none."""
         request = exchange.request
         if not models.is_listing(request.path):
+            if dialects.methods(request.path):
+                raise Fault(Kind.METHOD_NOT_ALLOWED)
             raise Fault(Kind.NOT_FOUND, f"There is no {request.method.decode('latin-1')} {_shown(request.path)}.")
         if request.method not in (b"GET", b"HEAD"):
             raise Fault(Kind.METHOD_NOT_ALLOWED)

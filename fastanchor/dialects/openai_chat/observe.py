@@ -20,6 +20,7 @@ from fastanchor._speedups.sse import EventTooLarge, Scanner, parse
 from fastanchor.core.events import Stop
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.usage import Usage
+from fastanchor.dialects.openai_chat.documents import load
 from fastanchor.dialects.openai_chat.stops import read_stop
 from fastanchor.dialects.openai_chat.usage import chunk_usage
 from fastanchor.providers.classify import from_event
@@ -96,10 +97,13 @@ class ChatObserver:
 
     def _last_frame(self) -> bytes:
         """What no blank line has ended, if it is whole."""
-        tail = self._scanner.tail().strip()
-        if not tail or _document(tail) is None:
+        tail = self._scanner.tail()
+        frame = tail.strip()
+        event = _document(frame) if frame else None
+        if event is None:
             return b""
-        return self._forwarded(tail + b"\n\n", [(0, len(tail) + 2, 1)])
+        last = tail if event[1] is DONE else frame + b"\n\n"  # nobody waits for a blank line behind the marker
+        return self._forwarded(last, [(0, len(last), 1)])
 
     def _ending(self) -> bytes:
         if self._closed:
@@ -191,8 +195,8 @@ def _document(raw: bytes) -> tuple[bytes, Any] | None:
     if not data:
         return event.event, None
     try:
-        return event.event, orjson.loads(data)
-    except orjson.JSONDecodeError:
+        return event.event, load(data)
+    except ValueError:
         return None
 
 
