@@ -115,5 +115,3 @@ def _networks(texts: list[str], place: str, context: Context) -> tuple[str, ...]
         except ValueError:
             context.wrong(f"{place}[{i}]", f'expected a network such as "10.0.0.0/8", got "{text}"')
     return tuple(found)
-
-

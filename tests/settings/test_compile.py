@@ -65,9 +65,7 @@ def test_the_demo_channel_is_where_the_demo_was_started() -> None:
         ("XAI_API_KEY", "xai", "openai", "grok-4"),
     ],
 )
-def test_a_provider_key_in_the_environment_makes_a_channel(
-    variable: str, name: str, provider: str, model: str
-) -> None:
+def test_a_provider_key_in_the_environment_makes_a_channel(variable: str, name: str, provider: str, model: str) -> None:
     settings = compiled("", {variable: "k-1"})
     (channel,) = settings.snapshot.channels
     assert (channel.name, channel.provider, channel.keys) == (name, provider, ("k-1",))
@@ -294,9 +292,7 @@ def test_a_route_carries_every_setting() -> None:
         content_filter_fallback = true
         """
     ).snapshot.routes
-    assert route == Route(
-        "demo*", ("demo-fast",), ("demo",), 5, 2, Hedge(), "restart", "latency", False, 60.0, True
-    )
+    assert route == Route("demo*", ("demo-fast",), ("demo",), 5, 2, Hedge(), "restart", "latency", False, 60.0, True)
 
 
 # what it costs
