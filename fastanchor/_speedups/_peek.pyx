@@ -3,10 +3,11 @@
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from libc.math cimport isinf
 from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 
-from fastanchor._speedups._peek_pure import BLOB, MAX_DEPTH, MAX_NUMBER, Data, Field, Peek, splice
+from fastanchor._speedups._peek_pure import BLOB, MAX_DEPTH, Data, Field, Peek, splice
 
 __all__ = ["Data", "Field", "Peek", "count_text", "peek", "splice"]
 
@@ -15,6 +16,8 @@ ctypedef Py_ssize_t Offset  # of the byte behind a part, or ODD
 
 cdef enum:
     ODD = -1
+    LONGEST_NUMBER = 1024
+    SAFE_NUMBER = 64  # bytes; with at most two digits of exponent, no double overflows
 
 cdef extern from *:
     """
@@ -25,11 +28,13 @@ cdef extern from *:
     uint64_t HIGH
     int __builtin_ctzll(uint64_t word) nogil
 
+cdef extern from "Python.h":
+    double PyOS_string_to_double(const char *text, char **end, void *overflow) except? -1
+
 cdef extern from "<endian.h>" nogil:
     uint64_t le64toh(uint64_t word)
 
 cdef Py_ssize_t BLOB_SIZE = BLOB
-cdef Py_ssize_t NUMBER_SIZE = MAX_NUMBER
 cdef unsigned char PLAIN[256]   # bytes that stand for themselves in a string: ASCII but controls, quote, backslash
 cdef unsigned char BASE64[256]  # the bytes of both base64 alphabets
 
@@ -179,6 +184,7 @@ cdef inline Offset digits(Text text, Offset at, Py_ssize_t end) noexcept nogil:
 
 cdef Offset number(Text text, Offset at, Py_ssize_t end) noexcept nogil:
     cdef Offset start = at, exponent
+    cdef bint risky = False
     if text[at] == c"-":
         at += 1
     at = at + 1 if at < end and text[at] == c"0" else digits(text, at, end)
@@ -189,9 +195,19 @@ cdef Offset number(Text text, Offset at, Py_ssize_t end) noexcept nogil:
         if exponent < end and (text[exponent] == c"+" or text[exponent] == c"-"):
             exponent += 1
         at = digits(text, exponent, end)
-        if at - exponent > 2:
-            return ODD
-    return at if at - start <= NUMBER_SIZE else ODD
+        risky = at - exponent > 2
+    if at == ODD or not (risky or at - start > SAFE_NUMBER):
+        return at
+    return ODD if overflows(text + start, at - start) else at
+
+
+cdef bint overflows(Text text, Py_ssize_t size) noexcept with gil:
+    cdef char digits[LONGEST_NUMBER + 1]
+    if size > LONGEST_NUMBER:
+        return True
+    memcpy(digits, text, size)
+    digits[size] = 0
+    return isinf(PyOS_string_to_double(digits, NULL, NULL))
 
 
 cdef Offset string(Text text, Offset at, Py_ssize_t end) noexcept nogil:

@@ -6,6 +6,7 @@ the body, `peek` and `count_text`.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
@@ -15,7 +16,7 @@ import orjson
 Data: TypeAlias = bytes | bytearray | memoryview
 
 MAX_DEPTH = 256  # what the `depth` argument may ask for; the descent is recursive
-MAX_NUMBER = 64  # bytes; with at most two digits of exponent, no number overflows a double
+MAX_NUMBER = 1024  # bytes
 MAX_INTEGER = 18  # digits; fits 64 bits
 BLOB = 1024  # bytes of nothing but the base64 alphabets that make a string data, not text
 
@@ -26,7 +27,7 @@ _STRING = re.compile(
     rb"|\\u(?:[0-9a-cefA-CEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}"
     rb'|[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}))*+"'
 )
-_NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]{1,2}(?![0-9]))?")
+_NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?")
 _LITERAL = re.compile(rb"true|false|null")
 _INTEGER = re.compile(rb"-?[0-9]{1,%d}" % MAX_INTEGER)
 _TEXT = re.compile(rb'"((?:[^"\\]++|\\.)*+)(?:"[ \t\n\r]*+(:?)|\\?\Z)', re.DOTALL)
@@ -110,7 +111,7 @@ def peek(
 
     Odd is: anything but one valid JSON object in UTF-8 with white space around it; a wanted member that is there twice;
     a top-level key with an escape in it; nesting deeper than `depth`, the object itself being 1; a lone surrogate in
-    an escape; a number of more than 64 bytes or two digits of exponent.
+    an escape; a number that a double cannot hold, or of more than 1,024 bytes.
 
     Raises ValueError when `depth` is not in 1..256 or start and end are not in order within the body.
     """
@@ -172,7 +173,7 @@ class _Walk:
         if first.isalpha():
             return self.token(_LITERAL, at)
         behind = self.token(_NUMBER, at)
-        if behind - at > MAX_NUMBER:
+        if behind - at > MAX_NUMBER or math.isinf(float(self.body[at:behind])):
             raise _Odd
         return behind
 
