@@ -36,6 +36,9 @@ from fastanchor.wire.server_h1 import Drain
 
 log = logging.getLogger("fastanchor")
 
+MAX_UPSTREAM_CONNECTIONS = 65_536
+"""Per origin. Channels have caps of their own; this one only bounds a mistake."""
+
 
 @dataclass(frozen=True, slots=True)
 class Post:
@@ -78,7 +81,7 @@ class Worker:
         self.post = post
         self.load = load
         self.phase = Phase()
-        self.pool = Pool()
+        self.pool = Pool(max_per_origin=MAX_UPSTREAM_CONNECTIONS)
         self.meters = Meters(frozenset(settings.snapshot.models()))
         self.access = None if settings.server.access_log == "off" else AccessLog(settings.server.access_log)
         sinks: tuple[Callable[[Receipt], None], ...] = (self.meters.count,)

@@ -32,9 +32,7 @@ async def test_recorded_streams_come_out_byte_equal(recordings: Path) -> None:
         async with upstream(stream(pieces(data, random))) as stub, running(world(channel(stub.url))) as gateway:
             asked = {**CHAT, "stream": True, "stream_options": {"include_usage": True}}
             got = await post(gateway.port, "/v1/chat/completions", asked, step=random.choice([1, 7, 4096]))
-        if b'"error":' in data and b"[DONE]" not in data or b"event: error" in data:
-            assert not got.whole, path.name
-        elif b'"error":{' in data:
+        if b'"error":{' in data or b"event: error" in data:
             assert not got.whole, path.name
         else:
             assert (got.status, got.whole) == (200, True), path.name
@@ -42,8 +40,8 @@ async def test_recorded_streams_come_out_byte_equal(recordings: Path) -> None:
 
 
 async def test_plain_answer_keeps_its_bytes_and_unknown_fields() -> None:
-    answer = b'{"id":"x","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},'
-    answer += b'"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4},"new":{"a":1}}'
+    answer = b'{"id":"x","object":"chat.completion","choices":[{"index":0,"message":{"content":"Hi"},'
+    answer += b'"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4},"new":[1]}'
     async with upstream(whole(answer)) as stub, running(world(channel(stub.url))) as gateway:
         got = await post(gateway.port, "/v1/chat/completions", {**CHAT, "unheard_of": [1, 2]})
         receipt = (await gateway.settled())[0]

@@ -1,4 +1,4 @@
-"""A scripted upstream: a real HTTP/1.1 server on loopback that answers what a test tells it to, split as it tells it to."""
+"""A scripted upstream: a real HTTP/1.1 server on loopback that answers what a test tells it to, split as told."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from fastanchor.wire.message import Reply, Request
 SSE = (b"content-type", b"text/event-stream")
 JSON = (b"content-type", b"application/json")
 
-Answer = Callable[[Request, Reply], Awaitable[None]]
-
-
 @dataclass
 class Seen:
     """A request as the upstream saw it."""
@@ -28,6 +25,9 @@ class Seen:
 
     def get(self, name: bytes) -> bytes | None:
         return next((value for key, value in self.headers if key == name), None)
+
+
+Answer = Callable[[Seen, Reply], Awaitable[None]]
 
 
 @dataclass
@@ -45,9 +45,10 @@ class Upstream:
 
     async def __call__(self, request: Request, reply: Reply) -> None:
         body = await request.body()
-        self.seen.append(Seen(request.method, request.target, list(request.headers), body))
+        seen = Seen(request.method, request.target, list(request.headers), body)
+        self.seen.append(seen)
         try:
-            await self.answer(request, reply)
+            await self.answer(seen, reply)
         except trio.Cancelled:
             self.left += 1
             raise
@@ -70,7 +71,7 @@ async def upstream(answer: Answer) -> AsyncIterator[Upstream]:
 def whole(body: bytes, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = (JSON,)) -> Answer:
     """A plain answer."""
 
-    async def answer(request: Request, reply: Reply) -> None:
+    async def answer(seen: Seen, reply: Reply) -> None:
         await reply.respond(status, headers, body)
 
     return answer
@@ -79,7 +80,7 @@ def whole(body: bytes, status: int = 200, headers: Sequence[tuple[bytes, bytes]]
 def stream(pieces: Sequence[bytes], *, cut: bool = False, pause: float = 0.0) -> Answer:
     """A streamed answer, piece by piece; `cut` ends it without the last chunk."""
 
-    async def answer(request: Request, reply: Reply) -> None:
+    async def answer(seen: Seen, reply: Reply) -> None:
         await reply.start(200, [SSE])
         for piece in pieces:
             await reply.send(piece)
@@ -96,8 +97,8 @@ def in_turn(*answers: Answer) -> Answer:
     """The first answer to the first request, and so on; the last one repeats."""
     left = list(answers)
 
-    async def answer(request: Request, reply: Reply) -> None:
-        await (left.pop(0) if len(left) > 1 else left[0])(request, reply)
+    async def answer(seen: Seen, reply: Reply) -> None:
+        await (left.pop(0) if len(left) > 1 else left[0])(seen, reply)
 
     return answer
 
@@ -105,7 +106,7 @@ def in_turn(*answers: Answer) -> Answer:
 def silent() -> Answer:
     """Never answers."""
 
-    async def answer(request: Request, reply: Reply) -> None:
+    async def answer(seen: Seen, reply: Reply) -> None:
         await trio.sleep_forever()
 
     return answer
