@@ -1,0 +1,71 @@
+"""The Gemini dialect: its parts, put together as `contract.Dialect` asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from fastanchor.core.call import Call
+from fastanchor.core.events import Event
+from fastanchor.core.faults import Fault
+from fastanchor.core.prompt import Prompt
+from fastanchor.core.usage import Usage
+from fastanchor.dialects.contract import Answering, Target, Written
+from fastanchor.dialects.gemini import edit, faults
+from fastanchor.dialects.gemini.decode import GeminiDecoder
+from fastanchor.dialects.gemini.encode import GeminiEncoder, whole_answer
+from fastanchor.dialects.gemini.observe import GeminiObserver
+from fastanchor.dialects.gemini.parse import parse
+from fastanchor.dialects.gemini.read import read
+from fastanchor.dialects.gemini.write import write
+
+
+class Gemini:
+    """Stateless; see `contract.Dialect`."""
+
+    name = "gemini"
+    stream_type = b"text/event-stream"
+    keep_alive = b""  # google-genai reads any line but `data: ` as JSON
+
+    def read(self, body: bytes, path: str, query: str, headers: Mapping[str, str]) -> Call:
+        return read(body, path, query)
+
+    def parse(self, call: Call) -> Prompt:
+        return parse(call)
+
+    def write(self, prompt: Prompt, target: Target) -> Written:
+        return write(prompt, target)
+
+    def edit(self, call: Call, model: str) -> bytes:
+        return edit.edit(call, model)
+
+    def observer(self, call: Call) -> GeminiObserver:
+        return GeminiObserver()
+
+    def decoder(self) -> GeminiDecoder:
+        return GeminiDecoder()
+
+    def encoder(self, answering: Answering) -> GeminiEncoder:
+        return GeminiEncoder(answering)
+
+    def read_answer(self, body: bytes) -> list[Event]:
+        decoder = GeminiDecoder()
+        return decoder.feed(body) + decoder.end()
+
+    def write_answer(self, events: Iterable[Event], answering: Answering) -> bytes:
+        return whole_answer(events, answering)
+
+    def usage_of(self, body: bytes) -> Usage:
+        """Counters of a whole answer; what is not said stays None."""
+        observer = GeminiObserver()
+        observer.feed(body)
+        observer.end()
+        if observer.usage.input is not None and observer.usage.output is None:
+            observer.usage.output = 0
+        return observer.usage
+
+    def fault(self, fault: Fault, request_id: str) -> bytes:
+        return faults.error_body(fault, request_id)
+
+    def fault_event(self, fault: Fault, request_id: str) -> bytes:
+        """As an event; in a stream that is a JSON array the client's parser fails on it, as it should."""
+        return b"data: " + faults.error_body(fault, request_id).replace(b"\r", b" ").replace(b"\n", b" ") + b"\r\n\r\n"
