@@ -34,11 +34,6 @@ BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
 REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])")
 STATUS_LINE = re.compile(rb"HTTP/(1\.[01]) ([1-5][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
 TCHAR = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-EXTENSION = re.compile(
-    rb"(?:;[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-    rb"(?:=(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-    rb'|"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"))?)*'
-)
 SINGLE_IN_REQUEST = frozenset(
     (b"authorization", b"content-length", b"content-type", b"expect", b"host", b"transfer-encoding", b"x-api-key")
 )
@@ -243,20 +238,6 @@ def persists(headers: list[Header], version: bytes) -> bool:
         for option in value.split(b",")
     }
     return b"close" not in options and (version == b"1.1" or b"keep-alive" in options)
-
-
-# -- chunk lines ------------------------------------------------------------------------------------------------------
-
-
-def check_extension(extension: bytes) -> None:
-    """A chunk extension, its first `;` included (RFC 9112 §7.1.1, without the bad white space)."""
-    if EXTENSION.fullmatch(extension) is None:
-        raise BadMessage(400, "invalid chunk extension")
-
-
-def check_trailer(line: bytes, limits: HeadLimits) -> None:
-    """One trailer field, without its CRLF. Trailers are checked and dropped: none reaches a handler."""
-    read_fields([line], limits, frozenset())
 
 
 # -- the second opinion -----------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from . import _http1_gate as gate
+from ._http1_chunks import MAX_EXTENSIONS, MAX_SIZE_LINE, Trailers, check_extension
 from ._http1_types import (
     REQUEST_LIMITS,
     RESPONSE_LIMITS,
@@ -22,8 +23,6 @@ from ._http1_types import (
 
 Buffer = bytes | bytearray | memoryview
 
-MAX_SIZE_LINE = 256
-MAX_EXTENSIONS = 16 * 1024
 UNBOUNDED = (1 << 63) - 1
 SIZE_SO_FAR = re.compile(rb"[0-9A-Fa-f]{0,16}(?:\r|(?<=[0-9A-Fa-f]);[\t\x20-\x7e\x80-\xff]*\r?)?")
 SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(;[^\r\n]*)?")
@@ -79,18 +78,17 @@ class ChunkDecoder:
     that is broken, 413 past `max_body` bytes.
     """
 
-    __slots__ = ("_extensions", "_left", "_limits", "_partial", "_phase", "_room", "_trailers", "done", "rest")
+    __slots__ = ("_extensions", "_left", "_partial", "_phase", "_room", "_trailers", "done", "rest")
 
     def __init__(self, max_body: int = UNBOUNDED, limits: HeadLimits = REQUEST_LIMITS) -> None:
         self.done = False
         self.rest = b""
-        self._limits = limits
         self._room = max_body  # bytes of body still allowed
         self._left = 0  # bytes of the current chunk still to come
         self._partial = b""  # the start of a framing line whose end has not come
         self._phase = self._size
         self._extensions = 0
-        self._trailers = (0, 0)  # fields, bytes
+        self._trailers = Trailers(limits)
 
     def feed(self, data: Buffer) -> bytes:
         """The next decoded bytes of the body."""
@@ -123,7 +121,7 @@ class ChunkDecoder:
     def _check_extension(self, extension: bytes | None) -> None:
         if extension is None:
             return
-        gate.check_extension(extension)
+        check_extension(extension)
         self._extensions += len(extension)
         if self._extensions > MAX_EXTENSIONS:
             raise BadMessage(400, "too many chunk extensions")
@@ -145,21 +143,12 @@ class ChunkDecoder:
         return pos + 2
 
     def _trailer(self, text: bytes, pos: int, pieces: list[bytes]) -> int:
-        fields, size = self._trailers
-        end = text.find(b"\n", pos)
-        gate.check_line_ends(text, pos, len(text) if end < 0 else end + 1)
-        length = (len(text) if end < 0 else end + 1) - pos
-        if fields > self._limits.fields or size + length > self._limits.head:
-            raise BadMessage(431, "trailers too large")
-        if end < 0:
-            return pos
-        if length == 2:
+        rest = self._trailers.feed(text[pos:])
+        if rest is not None:
             self.done = True
             self._phase = self._beyond
-            return end + 1
-        gate.check_trailer(text[pos : end - 1], self._limits)
-        self._trailers = (fields + 1, size + length)
-        return end + 1
+            return len(text) - len(rest)
+        return len(text)
 
     def _beyond(self, text: bytes, pos: int, pieces: list[bytes]) -> int:
         self.rest += text[pos:]
@@ -184,6 +173,8 @@ def field_lines(headers: Headers) -> bytes:
     """The fields and the blank line behind them; a value is never shown in the error, it may be a secret."""
     lines = []
     for name, value in headers:
+        if type(name) is not bytes or type(value) is not bytes:
+            raise TypeError("field names and values are bytes")
         if gate.TOKEN.fullmatch(name) is None:
             raise UnsafeHeader(f"unsafe field name: {name!r}")
         if gate.VALUE.fullmatch(value) is None:
