@@ -51,7 +51,6 @@ cdef inline Py_ssize_t line_end(Lines *lines, Py_ssize_t start) noexcept nogil:
     if lines.lf < start:
         lines.lf = find(lines.text, start, lines.size, LF)
     if lines.cr < start:
-        # Where an LF is near, a CR behind it does not matter yet.
         lines.cr = find(lines.text, start, lines.size, CR)
     return min(lines.lf, lines.cr)
 

@@ -45,7 +45,7 @@ STREAMS = {
                              [(b"", b"a"), (b"", b'{\n  "error": 1\n}')], b'{\r\n  "error": 1\r\n}'),
     "bare json, indented": (b' \t[{"a": 1}\n,\n]\n\n', [(b"", b' \t[{"a": 1}\n,\n]')], b""),
     "bare json behind data": (b"data: a\n{}\nevent: e\n\n", [(b"e", b"a"), (b"", b"{}")], b""),
-    "bare json before data": (b"{\n: ping\n}\nid: 1\ndata: a\n\n", [(b"", b"a"), (b"", b"{\n}")], b""),
+    "bare json before data": (b"{\n: ping\n}\nid: 1\nretry: 2\ndata: a\n\n", [(b"", b"a"), (b"", b"{\n}")], b""),
     "no json before its bracket": (b'  "a": 1\n}\n{\n]\n\n', [(b"", b"{\n]")], b""),
 }
 
@@ -137,7 +137,7 @@ class TestScanner:
         assert sse.Scanner((b"x",)).feed(BOM + b"data: x\n\n") == (BOM + b"data: x\n\n", [(3, 12, 1)])
 
     def test_events_counts_those_with_a_data_line(self, sse: Any) -> None:
-        stream = b": ping\n\n\nevent: e\n\ndata\n\nevent: e\ndata: a\ndata: b\n\ndatum: 1\n\n{}\n\ndata: open"
+        stream = b": ping\n\n\nevent: e\n\ndata\n\nevent: e\ndata: a\ndata: b\n\ndatabase: 1\n\n{}\n\ndata: open"
         for size in range(1, len(stream) + 1):
             scanner = sse.Scanner()
             for read in pieces(stream, size):
@@ -200,6 +200,19 @@ class TestScanner:
             sse.Scanner().feed(data)
         with pytest.raises(TypeError):
             sse.Decoder().feed(data)
+
+
+class TestDecoder:
+    def test_a_bare_error_that_ends_the_stream_goes_before_the_data_it_follows(self, sse: Any) -> None:
+        decoder = sse.Decoder()
+        assert decoder.feed(b'data: a\n{"error": 1}') == []
+        assert decoder.end() == (b"", b'{"error": 1}')
+
+    def test_the_end_of_a_stream_that_ended_well_is_none(self, sse: Any) -> None:
+        decoder = sse.Decoder()
+        assert decoder.feed(b"data: a\n\n: ping\nevent: e\n") == [(b"", b"a")]
+        assert decoder.end() is None
+        assert sse.Decoder().end() is None
 
 
 class TestCap:
