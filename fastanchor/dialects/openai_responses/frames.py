@@ -1,0 +1,18 @@
+"""The frames of a Responses stream: `event` and `data` tell the same type, and a number rises by one from zero."""
+
+from __future__ import annotations
+
+
+class Frames:
+    """Numbers and writes the events of one stream."""
+
+    __slots__ = ("_number",)
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def frame(self, kind: bytes, members: bytes) -> bytes:
+        """One event. `members` are the JSON members that follow `type` and `sequence_number`, without braces."""
+        number = self._number
+        self._number += 1
+        return b'event: %b\ndata: {"type":"%b","sequence_number":%d,%b}\n\n' % (kind, kind, number, members)
