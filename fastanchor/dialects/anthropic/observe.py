@@ -57,13 +57,12 @@ class MessagesObserver:
         size = max(0, self._bytes - _FRAME * self._events)
         return max(size // BYTES_PER_TOKEN, 1) if self.started else 0
 
-    @property
     def _over(self) -> bool:
         return self.complete or self.fault is not None
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes in, give whole events out."""
-        if self._over:
+        if self._over():
             return b""
         before = self._scanner.events
         try:
@@ -79,14 +78,14 @@ class MessagesObserver:
 
     def end(self) -> bytes:
         """The transport ended: a last frame without its blank line counts when its JSON is whole."""
-        if self._over:
+        if self._over():
             return b""
         tail = self._scanner.tail().rstrip(b"\r\n")
         out = b""
         if tail and _object(parse(tail).data or tail) is not None:
             whole = tail + b"\n\n"
             out = self._judged(whole, [(0, len(whole), _WEIGHTY_BITS)])
-        if self._over:
+        if self._over():
             return out
         if not self._finished:
             self.fault = Fault(Kind.TRUNCATED if self._begun else Kind.EMPTY_ANSWER)
