@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
-from bench import chart, report, rig, rounds, subjects, verdicts
-from bench.build import BuildError, build
-from bench.cases import CASES, Bench, Case, Scale
-from bench.subjects import RECIPES, Recipe, Subject, SubjectError
+from bench import chart, report
+from bench.build import BuildError
+from bench.cases import CASES, Scale
+from bench.rig import RigError
+from bench.rounds import Outcome
+from bench.session import Order, Progress, Run, carry_out
+from bench.subjects import RECIPES, Recipe, SubjectError
+from bench.verdicts import AGAIN, REFERENCE, judge
 
 CASE_NAMES = [case.name for case in CASES]
+
+
+class Fatal(click.ClickException):
+    """Nothing can be measured; the text says why."""
+
+    exit_code = 2
 
 
 @click.group(invoke_without_command=True, context_settings={"max_content_width": 110})
@@ -23,23 +31,51 @@ CASE_NAMES = [case.name for case in CASES]
 @click.option("--only", multiple=True, type=click.Choice(CASE_NAMES), help="Only this case; may be repeated.")
 @click.option("--rounds", "round_count", default=5, show_default=True, help="Rounds of interleaved measurements.")
 @click.option("--seconds", default=2.0, show_default=True, help="Length of a timed window.")
-@click.option("--gateway", default="fastanchor", show_default=True,
-              help="What is measured beside nginx and the direct connection; 'none' measures those two alone.")
-@click.option("--peer", multiple=True, help="Measure this too: haproxy, or http://127.0.0.1:PORT of a gateway that runs "
-              "with the stub (see --stub-port) as its OpenAI upstream and takes any key.")
-@click.option("--aa", is_flag=True, help="Control: run the gateway twice; ratios of cases where the two differ by over 5% are refused.")
+@click.option(
+    "--gateway",
+    default="fastanchor",
+    show_default=True,
+    help="What is measured beside nginx and the direct connection; 'none' measures those two alone.",
+)
+@click.option(
+    "--peer",
+    multiple=True,
+    help="Measure this too: haproxy, or http://127.0.0.1:PORT of a gateway that runs "
+    "with the stub (see --stub-port) as its OpenAI upstream and takes any key.",
+)
+@click.option(
+    "--aa",
+    is_flag=True,
+    help="Control: run the gateway twice; ratios of cases where the two differ by over 5% are refused.",
+)
 @click.option("--stub-port", default=0, help="Port of the stub provider, for peers that need to know it beforehand.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path(__file__).parent / "results",
-              help="Folder for the results (bench.json, bench.md, bench.svg).  [default: bench/results]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(__file__).parent / "results",
+    help="Folder for the results (bench.json, bench.md, bench.svg).  [default: bench/results]",
+)
 @click.pass_context
-def main(context: click.Context, *, quick: bool, only: tuple[str, ...], round_count: int, seconds: float, gateway: str,
-         peer: tuple[str, ...], aa: bool, stub_port: int, out: Path) -> None:
+def main(
+    context: click.Context,
+    *,
+    quick: bool,
+    only: tuple[str, ...],
+    round_count: int,
+    seconds: float,
+    gateway: str,
+    peer: tuple[str, ...],
+    aa: bool,
+    stub_port: int,
+    out: Path,
+) -> None:
     """Measure what FastAnchor costs, beside a bare nginx and the direct connection.
 
-    One worker of the gateway has one core, the load generator and a stub provider (both C, compiled on first use) another.
-    Every round measures each case on each subject, in turning order; a ratio is made within a round, and its median is
-    shown. CPU is that of the whole process tree, to the nanosecond. Every answer is checked: a window with one failed or
-    corrupt answer is refused. A ratio is refused where the rig, and not the gateway, may have been what was measured.
+    One worker of the gateway has one core; the load generator and a stub provider (C, compiled on first use) another.
+    Every round measures each case on each subject, in turning order; a ratio is made within a round, and its median
+    is shown. CPU is that of the whole process tree, to the nanosecond. Every answer is checked: a window with one
+    failed or corrupt answer is refused. A ratio is refused where the rig, and not the gateway, may have been what was
+    measured.
 
     \b
     plain       CPU per request of 1 KB, keep-alive, 8 connections
@@ -56,24 +92,21 @@ def main(context: click.Context, *, quick: bool, only: tuple[str, ...], round_co
     """
     if context.invoked_subcommand is not None:
         return
-    scale = Scale.quick() if quick else Scale(seconds=seconds)
-    cases = [case for case in CASES if not only or case.name in only]
+    order = Order(
+        cases=[case for case in CASES if not only or case.name in only],
+        scale=Scale.quick() if quick else Scale(seconds=seconds),
+        rounds=1 if quick else round_count,
+        gateways=_gateways(gateway, aa, quick),
+        peers=peer,
+        stub_port=stub_port,
+    )
     try:
-        native = build()
-        with ExitStack() as stack:
-            stub = stack.enter_context(rig.running(native, stub_port))
-            gateways = _start(stack, stub, _wanted(gateway, aa, quick), peer)
-            bench = Bench(stub, scale, gateways)
-            outcomes = _run(bench, cases, [subjects.direct(stub), *gateways], 1 if quick else round_count)
-            pinned = stub.pinned
-    except (BuildError, SubjectError, rig.RigError) as error:
-        raise _fatal(str(error)) from error
-    facts = report.conditions(
-        rounds=1 if quick else round_count, seconds=scale.seconds, quick=quick, pinned=pinned, command=" ".join(sys.argv[1:]),
-        versions={name: subjects.version(RECIPES[name]) for name in dict.fromkeys(g.recipe.name for g in gateways if g.recipe)})
-    _publish(outcomes, facts, out)
-    if all(outcome.sample is None for outcome in outcomes):
-        raise _fatal("nothing could be measured")
+        run = carry_out(order, _progress(order.rounds))
+    except (BuildError, SubjectError, RigError) as error:
+        raise Fatal(str(error)) from error
+    _publish(run, order, out)
+    if all(outcome.sample is None for outcome in run.outcomes):
+        raise Fatal("nothing could be measured")
 
 
 @main.command()
@@ -86,73 +119,58 @@ def micro(only: str, seconds: float) -> None:
     click.echo(runner.table(runner.run(entries.ENTRIES, only, seconds)))
 
 
-def _wanted(gateway: str, aa: bool, quick: bool) -> list[tuple[Recipe, str]]:
+def _gateways(gateway: str, aa: bool, quick: bool) -> list[tuple[str, Recipe]]:
     """The gateways to start, the reference first. A smoke test does without what is not installed, and says so."""
     if gateway not in (*RECIPES, "none"):
-        raise _fatal(f"--gateway is one of {', '.join(RECIPES)} or none, not {gateway!r}")
-    names = [verdicts.REFERENCE] + ([gateway] if gateway not in ("none", verdicts.REFERENCE) else [])
+        raise Fatal(f"--gateway is one of {', '.join(RECIPES)} or none, not {gateway!r}")
     wanted = []
-    for name in names:
+    for name in dict.fromkeys((REFERENCE, gateway if gateway != "none" else REFERENCE)):
         reason = RECIPES[name].missing()
-        if reason and quick:
+        if reason and not quick:
+            raise Fatal(f"{reason}; it is needed for a comparison")
+        if reason:
             click.echo(f"left out: {reason}", err=True)
-        elif reason:
-            raise _fatal(f"{reason}; it is needed for a comparison")
         else:
-            wanted.append((RECIPES[name], name))
+            wanted.append((name, RECIPES[name]))
     if aa and wanted:
-        recipe, name = wanted[-1]
-        wanted.append((recipe, name + verdicts.AGAIN))
+        name, recipe = wanted[-1]
+        wanted.append((name + AGAIN, recipe))
     return wanted
 
 
-def _start(stack: ExitStack, stub: rig.Rig, wanted: list[tuple[Recipe, str]], peers: tuple[str, ...]) -> list[Subject]:
-    if not stub.pinned:
-        click.echo("only one core: gateway and rig share it, so times and throughput say little", err=True)
-    started = [stack.enter_context(subjects.launch(recipe, stub, name=name)) for recipe, name in wanted]
-    for peer in peers:
-        started.append(stack.enter_context(subjects.launch(RECIPES[peer], stub)) if peer in RECIPES else subjects.at_url(peer))
-    return started
-
-
-def _run(bench: Bench, cases: list[Case], measured: list[Subject], round_count: int) -> list[rounds.Outcome]:
-    steps = list(rounds.plan(cases, measured, round_count))
-    return rounds.run(bench, steps, _progress(len(steps), round_count))
-
-
-def _progress(steps: int, round_count: int) -> Callable[[int, rounds.Outcome], None]:
+def _progress(round_count: int) -> Progress:
     begun = time.monotonic()
 
-    def tell(step: int, outcome: rounds.Outcome) -> None:
+    def tell(step: int, steps: int, outcome: Outcome) -> None:
         minutes, seconds = divmod(int(time.monotonic() - begun), 60)
-        if outcome.sample is None:
-            what = f"refused: {outcome.refused}"
-        else:
-            what = ", ".join(f"{metric.key} {report.number(outcome.sample.values[metric.key])} {metric.unit}".rstrip()
-                             for metric in outcome.case.metrics if metric.key in outcome.sample.values)
-        click.echo(f"[{step}/{steps} {minutes}:{seconds:02}] round {outcome.round + 1}/{round_count} "
-                   f"{outcome.case.name:<10} {outcome.subject:<16} {what}", err=True)
+        click.echo(
+            f"[{step}/{steps} {minutes}:{seconds:02}] round {outcome.round + 1}/{round_count} "
+            f"{outcome.case.name:<10} {outcome.subject:<16} {report.brief(outcome)}",
+            err=True,
+        )
 
     return tell
 
 
-def _publish(outcomes: list[rounds.Outcome], facts: dict[str, object], out: Path) -> None:
-    rows = verdicts.judge(outcomes)
+def _publish(run: Run, order: Order, out: Path) -> None:
+    facts = report.conditions(
+        rounds=order.rounds,
+        seconds=order.scale.seconds,
+        pinned=run.pinned,
+        command=" ".join(["python -m bench", *sys.argv[1:]]),
+        versions=run.versions,
+    )
+    rows = judge(run.outcomes)
     click.echo("\n" + report.table(rows))
-    for warning in report.warnings(outcomes):
+    if not run.pinned:
+        click.echo("! only one core: gateway and rig shared it, so times and throughput say little")
+    for warning in report.warnings(run.outcomes):
         click.echo(f"! {warning}")
     out.mkdir(parents=True, exist_ok=True)
-    caption = f"{facts['cpu']}, Linux {facts['kernel']}, {facts['rounds']} rounds; bars: median, lines: least to greatest"
-    for name, text in (("bench.json", report.document(outcomes, rows, facts)), ("bench.md", report.markdown(rows, facts)),
-                       ("bench.svg", chart.chart(rows, caption))):
-        (out / name).write_text(text)
+    (out / "bench.json").write_text(report.document(run.outcomes, rows, facts))
+    (out / "bench.md").write_text(report.markdown(rows, facts))
+    (out / "bench.svg").write_text(chart.chart(rows, report.caption(facts)))
     click.echo(f"\nwritten: {out}/bench.json, bench.md, bench.svg")
-
-
-def _fatal(text: str) -> click.ClickException:
-    error = click.ClickException(text)
-    error.exit_code = 2
-    return error
 
 
 if __name__ == "__main__":

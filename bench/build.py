@@ -42,8 +42,10 @@ def _program(name: str, compiler: str) -> Path:
     if program.exists():
         return program
     if shutil.which(compiler) is None:
-        raise BuildError(f"the bench needs a C compiler for {name}.c: {compiler!r} was not found "
-                         "(Debian: apt-get install gcc libc6-dev, or set CC)")
+        raise BuildError(
+            f"the bench needs a C compiler for {name}.c: {compiler!r} was not found "
+            "(Debian: apt-get install gcc libc6-dev, or set CC)"
+        )
     OUTPUT.mkdir(exist_ok=True)
     unfinished = program.with_suffix(f".{os.getpid()}")
     command = [compiler, *FLAGS, "-o", str(unfinished), str(SOURCES / f"{name}.c"), *LIBRARIES]

@@ -40,7 +40,9 @@ class Scale:
     @classmethod
     def quick(cls) -> Scale:
         """A few seconds over everything: for a smoke test, not for numbers."""
-        return cls(seconds=0.2, paced_streams=40, paced_events=(5, 15), held_streams=100, held_events=5, idle_streams=50)
+        return cls(
+            seconds=0.2, paced_streams=40, paced_events=(5, 15), held_streams=100, held_events=5, idle_streams=50
+        )
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,20 @@ class Case:
 
 
 def _facts(*windows: Window) -> dict[str, Any]:
-    return {"windows": [{**window.seen, "gateway_ns": window.gateway_ns, "load_ns": window.load_ns, "stub_ns": window.stub_ns,
-                         "wall": window.wall} for window in windows],
-            "foreign": max(window.foreign for window in windows), "steal": max(window.steal for window in windows)}
+    return {
+        "windows": [
+            {
+                **window.seen,
+                "gateway_ns": window.gateway_ns,
+                "load_ns": window.load_ns,
+                "stub_ns": window.stub_ns,
+                "wall": window.wall,
+            }
+            for window in windows
+        ],
+        "foreign": max(window.foreign for window in windows),
+        "steal": max(window.steal for window in windows),
+    }
 
 
 def _busy(window: Window) -> list[str]:
@@ -120,11 +133,18 @@ def _closed(load: Load) -> Callable[[Bench, Subject], Sample]:
 def _paced(bench: Bench, subject: Subject) -> Sample:
     """CPU per event: the slope of CPU over the length of streams, so that the cost of a request drops out."""
     scale = bench.scale
-    short, long = (bench.rig.measure(subject, Load(scale.paced_streams, scale.paced_streams, events=events,
-                                                   pace_ms=scale.paced_pace_ms)) for events in scale.paced_events)
+    short, long = (
+        bench.rig.measure(
+            subject, Load(scale.paced_streams, scale.paced_streams, events=events, pace_ms=scale.paced_pace_ms)
+        )
+        for events in scale.paced_events
+    )
     events = long.events - short.events
-    sample = Sample({"rig": (long.load_ns + long.stub_ns - short.load_ns - short.stub_ns) / events / 1e3},
-                    limits=_busy(long), facts=_facts(short, long))
+    sample = Sample(
+        {"rig": (long.load_ns + long.stub_ns - short.load_ns - short.stub_ns) / events / 1e3},
+        limits=_busy(long),
+        facts=_facts(short, long),
+    )
     if subject.pid is not None:
         sample.values["cpu"] = (long.gateway_ns - short.gateway_ns) / events / 1e3
     return sample
@@ -154,8 +174,11 @@ def _find_rate(bench: Bench) -> float:
 def _saturation(bench: Bench, subject: Subject) -> Sample:
     """Requests per second with 32 and 64 connections that never pause."""
     windows = {count: bench.rig.measure(subject, Load(count, seconds=bench.scale.seconds)) for count in (32, 64)}
-    sample = Sample({f"rps{count}": window.per_second for count, window in windows.items()},
-                    throughput=max(window.per_second for window in windows.values()), facts=_facts(*windows.values()))
+    sample = Sample(
+        {f"rps{count}": window.per_second for count, window in windows.items()},
+        throughput=max(window.per_second for window in windows.values()),
+        facts=_facts(*windows.values()),
+    )
     busy = min(window.gateway_busy for window in windows.values())
     if subject.pid is not None and busy < SATURATED:
         sample.limits.append(f"the gateway used only {busy:.0%} of its core")
@@ -165,11 +188,15 @@ def _saturation(bench: Bench, subject: Subject) -> Sample:
 def _streams(bench: Bench, subject: Subject) -> Sample:
     """Many streams at once; the load generator refuses the window if one event is lost, doubled or mixed up."""
     scale = bench.scale
-    window = bench.rig.measure(subject, Load(scale.held_streams, scale.held_streams, events=scale.held_events,
-                                             pace_ms=scale.held_pace_ms))
+    window = bench.rig.measure(
+        subject, Load(scale.held_streams, scale.held_streams, events=scale.held_events, pace_ms=scale.held_pace_ms)
+    )
     late = 100.0 * int(window.seen["late_events"]) / window.events
-    return Sample({"streams": window.requests, "late": late, "delay_p99": window.percentile("event_delay", "p99")},
-                  limits=_busy(window), facts=_facts(window))
+    return Sample(
+        {"streams": window.requests, "late": late, "delay_p99": window.percentile("event_delay", "p99")},
+        limits=_busy(window),
+        facts=_facts(window),
+    )
 
 
 def _memory(bench: Bench, subject: Subject) -> Sample:
@@ -186,8 +213,10 @@ def _memory(bench: Bench, subject: Subject) -> Sample:
             with bench.rig.held(fresh, still):
                 time.sleep(SETTLE)
                 twice = procs.tree_memory(fresh.pid)
-    return Sample({"rest": rest.pss / 2**20, "rest_rss": rest.rss / 2**20, "stream": (twice.pss - once.pss) / count / 1024},
-                  facts={"processes": rest.processes, "pss": [rest.pss, once.pss, twice.pss], "streams": [0, count, 2 * count]})
+    return Sample(
+        {"rest": rest.pss / 2**20, "rest_rss": rest.rss / 2**20, "stream": (twice.pss - once.pss) / count / 1024},
+        facts={"processes": rest.processes, "pss": [rest.pss, once.pss, twice.pss], "streams": [0, count, 2 * count]},
+    )
 
 
 def _start(bench: Bench, subject: Subject) -> Sample:
@@ -206,23 +235,58 @@ RIG = Metric("rig", "load and stub, CPU per request", "µs", ratio=False)
 
 CASES: tuple[Case, ...] = (
     Case("plain", (Metric("cpu", "CPU per plain request, 1 KB", "µs"), RIG), _closed(Load())),
-    Case("paced", (Metric("cpu", "CPU per paced SSE event", "µs"),
-                   Metric("rig", "load and stub, CPU per paced event", "µs", ratio=False)), _paced),
+    Case(
+        "paced",
+        (
+            Metric("cpu", "CPU per paced SSE event", "µs"),
+            Metric("rig", "load and stub, CPU per paced event", "µs", ratio=False),
+        ),
+        _paced,
+    ),
     Case("burst", (Metric("cpu", "CPU per burst stream of 50 events", "µs"), RIG), _closed(Load(events=50))),
-    Case("large", (Metric("cpu", "CPU per plain request, 150 KB prompt", "µs"), RIG), _closed(Load(body_bytes=150_000))),
-    Case("latency", (Metric("ttft_p50", "added time to first token, p50", "µs", added=True),
-                     Metric("ttft_p99", "added time to first token, p99", "µs", added=True),
-                     Metric("delay_p50", "added delay per event, p50", "µs", added=True),
-                     Metric("delay_p99", "added delay per event, p99", "µs", added=True),
-                     Metric("rate", "streams begun per second for these", "/s", ratio=False)), _latency),
-    Case("saturation", (Metric("rps32", "requests per second, 32 connections", "/s", more_is_better=True),
-                        Metric("rps64", "requests per second, 64 connections", "/s", more_is_better=True)), _saturation,
-         reference_too=True),
-    Case("streams", (Metric("streams", "streams at once, none lost or mixed up", "", more_is_better=True, ratio=False),
-                     Metric("late", "events over 250 ms late", "%", ratio=False),
-                     Metric("delay_p99", "delay per event with so many, p99", "µs", ratio=False)), _streams, rounds=2),
-    Case("memory", (Metric("stream", "memory per open idle stream (PSS)", "KB"),
-                    Metric("rest", "memory at rest (PSS)", "MB"),
-                    Metric("rest_rss", "memory at rest (RSS)", "MB")), _memory, fresh=True, rounds=2),
+    Case(
+        "large", (Metric("cpu", "CPU per plain request, 150 KB prompt", "µs"), RIG), _closed(Load(body_bytes=150_000))
+    ),
+    Case(
+        "latency",
+        (
+            Metric("ttft_p50", "added time to first token, p50", "µs", added=True),
+            Metric("ttft_p99", "added time to first token, p99", "µs", added=True),
+            Metric("delay_p50", "added delay per event, p50", "µs", added=True),
+            Metric("delay_p99", "added delay per event, p99", "µs", added=True),
+            Metric("rate", "streams begun per second for these", "/s", ratio=False),
+        ),
+        _latency,
+    ),
+    Case(
+        "saturation",
+        (
+            Metric("rps32", "requests per second, 32 connections", "/s", more_is_better=True),
+            Metric("rps64", "requests per second, 64 connections", "/s", more_is_better=True),
+        ),
+        _saturation,
+        reference_too=True,
+    ),
+    Case(
+        "streams",
+        (
+            Metric("streams", "streams at once, none lost or mixed up", "", more_is_better=True, ratio=False),
+            Metric("late", "events over 250 ms late", "%", ratio=False),
+            Metric("delay_p99", "delay per event with so many, p99", "µs", ratio=False),
+        ),
+        _streams,
+        rounds=2,
+    ),
+    Case(
+        "memory",
+        (
+            Metric("stream", "memory per open idle stream (PSS)", "KB"),
+            Metric("rest", "memory at rest (PSS)", "MB"),
+            Metric("rest_rss", "memory at rest (RSS)", "MB"),
+        ),
+        _memory,
+        fresh=True,
+        rounds=2,
+    ),
     Case("start", (Metric("start", "start to first answer", "ms"),), _start, fresh=True),
 )

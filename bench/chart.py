@@ -32,13 +32,25 @@ def chart(rows: Sequence[Row], caption: str) -> str:
             y += BAR
         y += GAP
     height = y + BOTTOM
-    legend = [f'<rect x="{LABEL + 130 * i}" y="30" width="10" height="10" fill="{COLOURS[i % len(COLOURS)]}"/>'
-              + _text(LABEL + 130 * i + 15, 39, name) for i, name in enumerate(names)]
-    return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{LABEL + PLOT + MARGIN}" height="{height}" '
-        f'viewBox="0 0 {LABEL + PLOT + MARGIN} {height}" font-family="system-ui, sans-serif" font-size="12">',
-        f'<rect width="100%" height="100%" fill="#ffffff"/>{_text(10, 20, f"Times {REFERENCE} (bare reverse proxy)", size=15)}',
-        *legend, *_grid(scale, y), *body, _text(10, height - 10, caption, size=10), "</svg>", ""])
+    legend = [
+        f'<rect x="{LABEL + 130 * i}" y="30" width="10" height="10" fill="{COLOURS[i % len(COLOURS)]}"/>'
+        + _text(LABEL + 130 * i + 15, 39, name)
+        for i, name in enumerate(names)
+    ]
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{LABEL + PLOT + MARGIN}" height="{height}" '
+            f'viewBox="0 0 {LABEL + PLOT + MARGIN} {height}" font-family="system-ui, sans-serif" font-size="12">',
+            '<rect width="100%" height="100%" fill="#ffffff"/>',
+            _text(10, 20, f"Times {REFERENCE} (bare reverse proxy)", size=15),
+            *legend,
+            *_grid(scale, y),
+            *body,
+            _text(10, height - 10, caption, size=10),
+            "</svg>",
+            "",
+        ]
+    )
 
 
 class _Scale:
@@ -68,13 +80,20 @@ def _bar(verdict: Verdict, row: Row, y: float, scale: _Scale, colour: str) -> st
     assert verdict.value is not None
     one, end = scale.at(1.0), scale.at(verdict.ratio.median)
     low, high, middle = scale.at(verdict.ratio.low), scale.at(verdict.ratio.high), y + BAR / 2
-    return (f'<rect x="{min(one, end):.1f}" y="{y + 2:.1f}" width="{max(abs(end - one), 1.5):.1f}" height="{BAR - 4}" fill="{colour}"/>'
-            f'<line x1="{low:.1f}" y1="{middle:.1f}" x2="{high:.1f}" y2="{middle:.1f}" stroke="#111827"/>'
-            + _text(max(high, one) + 6, middle + 4,
-                    f"{verdict.ratio.median:.2f}×  {number(verdict.value.median)} {row.metric.unit}", size=10))
+    return (
+        f'<rect x="{min(one, end):.1f}" y="{y + 2:.1f}" width="{max(abs(end - one), 1.5):.1f}" '
+        f'height="{BAR - 4}" fill="{colour}"/>'
+        f'<line x1="{low:.1f}" y1="{middle:.1f}" x2="{high:.1f}" y2="{middle:.1f}" stroke="#111827"/>'
+        + _text(
+            max(high, one) + 6,
+            middle + 4,
+            f"{verdict.ratio.median:.2f}×  {number(verdict.value.median)} {row.metric.unit}",
+            size=10,
+        )
+    )
 
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 12) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="#111827">{escape(text)}</text>'
-
-
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="#111827">{escape(text)}</text>'
+    )

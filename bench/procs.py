@@ -1,8 +1,8 @@
 """What a process tree uses, read from /proc: run time to the nanosecond, and memory.
 
 Run time comes from `/proc/PID/task/TID/schedstat` (its first field, exact, but for one living thread), summed over the
-tree. A thread that ended takes its number along, so for its process the clock ticks of `/proc/PID/stat` (10 ms, but they
-outlive the thread) are used instead. A process that ended cannot be weighed at all, and says so.
+tree. A thread that ended takes its number along, so for its process the clock ticks of `/proc/PID/stat` (10 ms, but
+they outlive the thread) are used instead. A process that ended cannot be weighed at all, and says so.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def tree(root: int) -> list[int]:
     """`root` and all its living descendants; empty if it is gone."""
     children: dict[int, list[int]] = {}
     for pid in _numbers(PROC):
-        if (fields := _stat(pid)) is not None:
+        if fields := _stat(pid):
             children.setdefault(int(fields[1]), []).append(pid)
-    found = [root] if _stat(root) is not None else []
+    found = [root] if _stat(root) else []
     for pid in found:  # grows while it is walked
         found.extend(children.get(pid, ()))
     return found
@@ -62,7 +62,7 @@ def tree_time(root: int) -> TreeTime:
     threads: dict[tuple[int, int], int] = {}
     ticks: dict[int, int] = {}
     for pid in tree(root):
-        if (fields := _stat(pid)) is None:
+        if not (fields := _stat(pid)):
             continue
         ticks[pid] = int(fields[11]) + int(fields[12])
         for tid in _numbers(PROC / str(pid) / "task"):
@@ -80,8 +80,7 @@ def spent(before: TreeTime, after: TreeTime) -> int:
     if gone := before.ticks.keys() - after.ticks.keys():
         raise ProcessGone(f"process {min(gone)} ended inside the window")
     ended = {pid for pid, tid in before.threads.keys() - after.threads.keys()}
-    exact = sum(ns - before.threads.get(thread, 0)
-                for thread, ns in after.threads.items() if thread[0] not in ended)
+    exact = sum(ns - before.threads.get(thread, 0) for thread, ns in after.threads.items() if thread[0] not in ended)
     return exact + sum((after.ticks[pid] - before.ticks[pid]) * TICK_NS for pid in ended)
 
 
@@ -104,11 +103,16 @@ def machine_time() -> MachineTime:
 
 def listener_of(port: int) -> int | None:
     """The process that listens on a local TCP port; of several that share it, their common parent."""
-    inodes = {fields[9] for name in ("tcp", "tcp6") for line in _text(PROC / "net" / name).splitlines()[1:]
-              if (fields := line.split())[3] == "0A" and int(fields[1].rsplit(":", 1)[1], 16) == port}
+    inodes = {
+        fields[9]
+        for name in ("tcp", "tcp6")
+        for line in _text(PROC / "net" / name).splitlines()[1:]
+        if (fields := line.split())[3] == "0A" and int(fields[1].rsplit(":", 1)[1], 16) == port
+    }
     holders = {pid for pid in _numbers(PROC) if inodes & set(_socket_inodes(pid))}
     for pid in sorted(holders):
-        if (fields := _stat(pid)) is not None and int(fields[1]) not in holders:
+        parent = _stat(pid)[1:2]
+        if parent and int(parent[0]) not in holders:
             return pid
     return None
 
@@ -138,10 +142,10 @@ def _numbers(folder: Path) -> list[int]:
         return []
 
 
-def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat behind the name: state, parent, ...; None if it is gone or a zombie."""
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat behind the name: state, parent, ...; none if it is gone or a zombie."""
     fields = _text(PROC / str(pid) / "stat").rpartition(")")[2].split()
-    return fields if fields and fields[0] != "Z" else None
+    return fields if fields[:1] != ["Z"] else []
 
 
 def _text(path: Path) -> str:

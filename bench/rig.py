@@ -61,11 +61,21 @@ class Load:
 
     def arguments(self) -> list[str]:
         """The load generator's command line, but for the address."""
-        words = {"connections": self.connections, "requests": self.requests, "seconds": self.seconds, "rate": self.rate,
-                 "model": f"bench-n{self.events or 1}-p{self.pace_ms}", "body-bytes": self.body_bytes,
-                 "dialect": self.dialect, "key": KEY, "timeout": SILENCE_LIMIT}
+        words = {
+            "connections": self.connections,
+            "requests": self.requests,
+            "seconds": self.seconds,
+            "rate": self.rate,
+            "model": f"bench-n{self.events or 1}-p{self.pace_ms}",
+            "body-bytes": self.body_bytes,
+            "dialect": self.dialect,
+            "key": KEY,
+            "timeout": SILENCE_LIMIT,
+        }
         flags = ["--stream"] if self.events else []
-        return [text for name, value in words.items() for text in (f"--{name}", str(value))] + flags + list(self.options)
+        return (
+            [text for name, value in words.items() for text in (f"--{name}", str(value))] + flags + list(self.options)
+        )
 
 
 @dataclass(frozen=True)
@@ -175,9 +185,15 @@ class Rig:
             raise Refused(str(error)) from error
         wall, later, cores = time.monotonic() - begun, procs.machine_time(), os.cpu_count() or 1
         ours = (gateway_ns + stub_ns + int(seen["cpu_ns"])) / 1e9 + time.process_time() - own
-        window = Window(seen, gateway_ns, int(seen["cpu_ns"]), stub_ns, wall,
-                        foreign=max(0.0, later.busy - machine.busy - ours) / wall / cores,
-                        steal=(later.steal - machine.steal) / wall / cores)
+        window = Window(
+            seen,
+            gateway_ns,
+            int(seen["cpu_ns"]),
+            stub_ns,
+            wall,
+            foreign=max(0.0, later.busy - machine.busy - ours) / wall / cores,
+            steal=(later.steal - machine.steal) / wall / cores,
+        )
         if seen["failures"]["all"]:
             raise Refused(f"{seen['failures']['all']} failed requests, first: {seen['first_failure']}")
         if not window.requests:
@@ -187,8 +203,7 @@ class Rig:
     @contextmanager
     def _load(self, target: Target, arguments: list[str]) -> Iterator[_Talk]:
         command = [str(self.native.load), "--port", str(target.port), *arguments]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
-                              preexec_fn=lambda: os.sched_setaffinity(0, self.rig_cores)) as process:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
             try:
                 yield _Talk(process)
             finally:
@@ -231,16 +246,23 @@ def running(native: Native, stub_port: int = 0) -> Iterator[Rig]:
     """
     cores = sorted(os.sched_getaffinity(0))
     rig_cores, gateway_cores = {cores[0]}, {cores[1 if len(cores) > 1 else 0]}
-    os.sched_setaffinity(0, rig_cores)
+    with on_cores(rig_cores), subprocess.Popen([str(native.stub), str(stub_port)], stdout=subprocess.PIPE) as stub:
+        try:
+            assert stub.stdout is not None
+            words = stub.stdout.readline().split()
+            if len(words) != 2:
+                raise RigError(f"the stub did not start (port {stub_port} taken?)")
+            yield Rig(native, stub.pid, int(words[1]), rig_cores, gateway_cores, set(cores))
+        finally:
+            stub.kill()
+
+
+@contextmanager
+def on_cores(cores: set[int]) -> Iterator[None]:
+    """Keeps this thread, and every process that it starts inside the block, on these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
     try:
-        with subprocess.Popen([str(native.stub), str(stub_port)], stdout=subprocess.PIPE) as stub:
-            try:
-                assert stub.stdout is not None
-                words = stub.stdout.readline().split()
-                if len(words) != 2:
-                    raise RigError(f"the stub did not start (port {stub_port} taken?)")
-                yield Rig(native, stub.pid, int(words[1]), rig_cores, gateway_cores, set(cores))
-            finally:
-                stub.kill()
+        yield
     finally:
-        os.sched_setaffinity(0, set(cores))
+        os.sched_setaffinity(0, before)

@@ -1,7 +1,7 @@
 """Interleaving: every round measures every case on every subject, in an order that turns from round to round.
 
-What drifts on the machine during a run then meets all subjects alike, and a ratio is only ever made of two numbers of the
-same round.
+What drifts on the machine during a run then meets all subjects alike, and a ratio is only ever made of two numbers of
+the same round.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def plan(cases: Sequence[Case], subjects: Sequence[Subject], rounds: int) -> Ite
                     yield number, case, subject
 
 
-def run(bench: Bench, steps: Sequence[tuple[int, Case, Subject]], progress: Callable[[int, Outcome], None]) -> list[Outcome]:
+def run(
+    bench: Bench, steps: Sequence[tuple[int, Case, Subject]], progress: Callable[[int, Outcome], None]
+) -> list[Outcome]:
     """Takes the steps one after the other; `progress` hears the number of each and its outcome."""
     outcomes = []
     for number, (round_number, case, subject) in enumerate(steps, 1):

@@ -24,7 +24,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bench import procs
-from bench.rig import KEY, Rig
+from bench.rig import KEY, Rig, on_cores
 
 READY_LIMIT = 30.0  # seconds from exec to the first 200
 STOP_LIMIT = 10.0  # seconds from SIGTERM to the end
@@ -56,7 +56,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Subject:
-    """Something under load. `recipe` is None where it cannot be started afresh; `started_in` is seconds to the first 200."""
+    """Something under load. `recipe` is None where it cannot be started afresh; `started_in` is seconds."""
 
     name: str
     port: int
@@ -67,8 +67,10 @@ class Subject:
 
 def _nginx(place: Place) -> list[str]:
     config = place.folder / "nginx.conf"
-    temporary = "".join(f"    {kind}_temp_path {place.folder}/{kind};\n"
-                        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    temporary = "".join(
+        f"    {kind}_temp_path {place.folder}/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
     user = "user root;\n" if os.geteuid() == 0 else ""  # else the worker may not enter its own folder
     config.write_text(f"""{user}daemon off;
 worker_processes 1;
@@ -157,8 +159,18 @@ keys = ["k"]
 models = "*"
 max_concurrency = 100_000
 """)
-    return [sys.executable, "-m", "fastanchor", "serve", "--config", str(config),
-            "--listen", f"127.0.0.1:{place.port}", "--workers", "1"]
+    return [
+        sys.executable,
+        "-m",
+        "fastanchor",
+        "serve",
+        "--config",
+        str(config),
+        "--listen",
+        f"127.0.0.1:{place.port}",
+        "--workers",
+        "1",
+    ]
 
 
 def _needs_program(program: str) -> Callable[[], str | None]:
@@ -169,11 +181,14 @@ def _needs_fastanchor() -> str | None:
     return None if find_spec("fastanchor.__main__") else "fastanchor cannot be started: it has no fastanchor.__main__"
 
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (
-    Recipe("nginx", _nginx, _needs_program("nginx"), ("nginx", "-v")),
-    Recipe("haproxy", _haproxy, _needs_program("haproxy"), ("haproxy", "-v")),
-    Recipe("fastanchor", _fastanchor, _needs_fastanchor, (sys.executable, "-m", "fastanchor", "--version")),
-)}
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("nginx", _nginx, _needs_program("nginx"), ("nginx", "-v")),
+        Recipe("haproxy", _haproxy, _needs_program("haproxy"), ("haproxy", "-v")),
+        Recipe("fastanchor", _fastanchor, _needs_fastanchor, (sys.executable, "-m", "fastanchor", "--version")),
+    )
+}
 
 
 def direct(rig: Rig) -> Subject:
@@ -190,15 +205,16 @@ def launch(recipe: Recipe, rig: Rig, *, name: str = "", pin: bool = True) -> Ite
     """
     if reason := recipe.missing():
         raise SubjectError(reason)
-    cores = rig.gateway_cores if pin else rig.all_cores
     with tempfile.TemporaryDirectory(prefix="fastanchor-bench-") as folder:
         place = Place(Path(folder), _free_port(), rig.stub_port)
         command = recipe.prepare(place)
         output = place.folder / "output"
         with output.open("wb") as log:
             begun = time.monotonic()
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder,
-                                       start_new_session=True, preexec_fn=lambda: os.sched_setaffinity(0, cores))
+            with on_cores(rig.gateway_cores if pin else rig.all_cores):
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, start_new_session=True
+                )
         try:
             _wait_for_answer(process, place.port, recipe.name, output)
             yield Subject(name or recipe.name, place.port, process.pid, recipe, time.monotonic() - begun)
@@ -241,8 +257,10 @@ def _wait_for_answer(process: subprocess.Popen[bytes], port: int, name: str, out
 
 def _answers(port: int) -> bool:
     body = b'{"model":"bench-n1-p0","messages":[{"role":"user","content":"stream-000000000"}]}'
-    head = (f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {KEY}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n")
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {KEY}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
             connection.sendall(head.encode() + body)

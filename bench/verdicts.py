@@ -62,7 +62,9 @@ class Row:
 def judge(outcomes: Sequence[Outcome]) -> list[Row]:
     """All rows of a run, in the order in which its cases and subjects first appear."""
     cases = list(dict.fromkeys(outcome.case for outcome in outcomes))
-    subjects = sorted(dict.fromkeys(outcome.subject for outcome in outcomes), key=lambda name: (name != DIRECT, name != REFERENCE))
+    subjects = sorted(
+        dict.fromkeys(outcome.subject for outcome in outcomes), key=lambda name: (name != DIRECT, name != REFERENCE)
+    )
     rows = []
     for case in cases:
         mine = {subject: [o for o in outcomes if o.case is case and o.subject == subject] for subject in subjects}
@@ -76,7 +78,11 @@ def _verdict(case: Case, metric: Metric, subject: str, mine: dict[str, list[Outc
     own = mine[subject]
     refused = [outcome.refused for outcome in own if outcome.sample is None]
     values = _values(metric, subject, mine)
-    ratio = _ratio(values, _values(metric, REFERENCE, mine)) if metric.ratio and subject not in (DIRECT, REFERENCE) else None
+    ratio = (
+        _ratio(values, _values(metric, REFERENCE, mine))
+        if metric.ratio and subject not in (DIRECT, REFERENCE)
+        else None
+    )
     why = noise or _rig_bound(case, subject, mine) if ratio else ""
     if not values and refused:
         why = f"refused: {refused[0]}"
@@ -85,7 +91,11 @@ def _verdict(case: Case, metric: Metric, subject: str, mine: dict[str, list[Outc
 
 def _values(metric: Metric, subject: str, mine: dict[str, list[Outcome]]) -> dict[int, float]:
     """The metric by round; an added one less the direct connection's of the same round."""
-    raw = {o.round: o.sample.values[metric.key] for o in mine.get(subject, ()) if o.sample and metric.key in o.sample.values}
+    raw = {
+        o.round: o.sample.values[metric.key]
+        for o in mine.get(subject, ())
+        if o.sample and metric.key in o.sample.values
+    }
     if not metric.added or subject == DIRECT:
         return raw
     base = _values(metric, DIRECT, mine)
@@ -94,7 +104,9 @@ def _values(metric: Metric, subject: str, mine: dict[str, list[Outcome]]) -> dic
 
 def _ratio(values: dict[int, float], reference: dict[int, float]) -> Spread | None:
     """Round by round; a round in which the reference adds nothing measurable has none."""
-    return Spread.of([value / reference[number] for number, value in values.items() if reference.get(number, 0.0) > 0.0])
+    return Spread.of(
+        [value / reference[number] for number, value in values.items() if reference.get(number, 0.0) > 0.0]
+    )
 
 
 def _rig_bound(case: Case, subject: str, mine: dict[str, list[Outcome]]) -> str:
@@ -103,8 +115,10 @@ def _rig_bound(case: Case, subject: str, mine: dict[str, list[Outcome]]) -> str:
         limited = [sample.limits[0] for sample in samples if sample.limits]
         if limited and 2 * len(limited) >= len(samples):
             return f"rig-bound: {limited[-1]}" + (f" ({name})" if name != subject else "")
-    speed = {name: {o.round: o.sample.throughput for o in mine.get(name, ()) if o.sample and o.sample.throughput}
-             for name in (DIRECT, subject)}
+    speed = {
+        name: {o.round: o.sample.throughput for o in mine.get(name, ()) if o.sample and o.sample.throughput}
+        for name in (DIRECT, subject)
+    }
     lead = [speed[DIRECT][number] / rate for number, rate in speed[subject].items() if number in speed[DIRECT]]
     if lead and median(lead) < CLEARLY:
         return f"rig-bound: the direct connection is only {median(lead):.2f} times as fast"

@@ -33,18 +33,16 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HEAD_MAX = 8192, FIRST_MAX = 2048, LAST_MAX = 512, BATCH = 256, MARK = 39 };
+#include "dialects.h"
+#include "timers.h"
+#include "writing.h"
+
+enum { HEAD_MAX = 8192, FIRST_MAX = 2048, LAST_MAX = 512, BATCH = 256 };
 
 enum state { READ_HEAD, READ_BODY, ANSWER };
 
-struct dialect {
-    const char *open;         /* what precedes the first delta */
-    const char *delta[2];     /* before and after the mark */
-    const char *close;        /* what follows the last delta */
-    const char *plain[2];     /* the unstreamed answer, before and after the mark and the filler */
-};
-
 struct conn {
+    struct timer timer;              /* first, so that a timer finds its connection */
     int fd;
     enum state state;
     char head[HEAD_MAX];
@@ -54,95 +52,17 @@ struct conn {
     const struct dialect *dialect;
     bool stream, usage, keep;
     uint32_t id, events, next;       /* stream number, events in all, sequence of the next one */
-    uint64_t pace, due;              /* nanoseconds */
+    uint64_t pace;                   /* nanoseconds */
     char *event;                     /* one delta as an HTTP chunk, its mark to be filled in */
     size_t event_len, mark_at;
     char model[64];
     char *out;                       /* what the socket did not take */
     size_t out_len, out_at;
-    int heap_at;                     /* place in the timer heap, -1 = none */
 };
 
 static int epoll_fd;
-static struct conn **heap;
-static int heap_len, heap_room;
 static char scratch[1 << 20];
 static uint32_t streams_begun;
-
-static const char FILLER[] =
-    "The quick brown fox jumps over the lazy dog while the provider thinks about what to say next. "
-    "A plain answer of about one kilobyte is what most short questions get, so this one is as long as that. "
-    "It has some commas, a quote \\\"like this\\\", a line break\\nand nothing else that a parser would stumble over. "
-    "The rest is here for its length only: one, two, three, four, five, six, seven, eight, nine, ten, eleven. "
-    "And once more, for the same reason: twelve, thirteen, fourteen, fifteen, sixteen, seventeen, eighteen.";
-
-/* In these texts a line "event: x" belongs to the Anthropic form; $ stands for the model name. */
-static const struct dialect OPENAI = {
-    .open = "",
-    .delta = {"data: {\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1754000000,\"model\":\"$\","
-              "\"service_tier\":\"default\",\"system_fingerprint\":\"fp_bench\",\"choices\":[{\"index\":0,\"delta\":"
-              "{\"content\":\"",
-              " word\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n"},
-    .close = "data: {\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1754000000,\"model\":\"$\","
-             "\"service_tier\":\"default\",\"system_fingerprint\":\"fp_bench\",\"choices\":[{\"index\":0,\"delta\":{},"
-             "\"logprobs\":null,\"finish_reason\":\"stop\"}]}\n\n",
-    .plain = {"{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion\",\"created\":1754000000,\"model\":\"$\",\"choices\":"
-              "[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"",
-              "\",\"refusal\":null,\"annotations\":[]},\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":"
-              "{\"prompt_tokens\":200,\"completion_tokens\":100,\"total_tokens\":300,\"prompt_tokens_details\":"
-              "{\"cached_tokens\":0,\"audio_tokens\":0},\"completion_tokens_details\":{\"reasoning_tokens\":0}},"
-              "\"service_tier\":\"default\",\"system_fingerprint\":\"fp_bench\"}"},
-};
-
-/* OpenAI, asked for usage: every chunk says "usage":null but one, as the vendor does. */
-static const struct dialect OPENAI_USAGE = {
-    .open = "",
-    .delta = {"data: {\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1754000000,\"model\":\"$\","
-              "\"service_tier\":\"default\",\"system_fingerprint\":\"fp_bench\",\"choices\":[{\"index\":0,\"delta\":"
-              "{\"content\":\"",
-              " word\"},\"logprobs\":null,\"finish_reason\":null}],\"usage\":null}\n\n"},
-    .close = "data: {\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1754000000,\"model\":\"$\","
-             "\"service_tier\":\"default\",\"system_fingerprint\":\"fp_bench\",\"choices\":[{\"index\":0,\"delta\":{},"
-             "\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":null}\n\n"
-             "data: {\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1754000000,\"model\":\"$\","
-             "\"service_tier\":\"default\",\"system_fingerprint\":\"fp_bench\",\"choices\":[],\"usage\":{\"prompt_tokens\":200,"
-             "\"completion_tokens\":100,\"total_tokens\":300,\"prompt_tokens_details\":{\"cached_tokens\":0},"
-             "\"completion_tokens_details\":{\"reasoning_tokens\":0}}}\n\n",
-};
-
-static const char OPENAI_DONE[] = "data: [DONE]\n\n";
-
-static const struct dialect ANTHROPIC = {
-    .open = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_bench\",\"type\":\"message\","
-            "\"role\":\"assistant\",\"model\":\"$\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":"
-            "{\"input_tokens\":200,\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,\"output_tokens\":1}}}\n\n"
-            "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":"
-            "{\"type\":\"text\",\"text\":\"\"}}\n\n",
-    .delta = {"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":"
-              "{\"type\":\"text_delta\",\"text\":\"",
-              " word\"}}\n\n"},
-    .close = "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n"
-             "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\","
-             "\"stop_sequence\":null},\"usage\":{\"output_tokens\":100}}\n\n"
-             "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
-    .plain = {"{\"id\":\"msg_bench\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"$\",\"content\":"
-              "[{\"type\":\"text\",\"text\":\"",
-              "\"}],\"stop_reason\":\"end_turn\",\"stop_sequence\":null,\"usage\":{\"input_tokens\":200,"
-              "\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,\"output_tokens\":100}}"},
-};
-
-static const struct dialect GEMINI = {
-    .open = "",
-    .delta = {"data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"",
-              " word\"}],\"role\":\"model\"},\"index\":0}],\"usageMetadata\":{\"promptTokenCount\":200,"
-              "\"totalTokenCount\":200},\"modelVersion\":\"$\",\"responseId\":\"bench\"}\r\n\r\n"},
-    .close = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\"}],\"role\":\"model\"},\"finishReason\":\"STOP\","
-             "\"index\":0}],\"usageMetadata\":{\"promptTokenCount\":200,\"candidatesTokenCount\":100,"
-             "\"totalTokenCount\":300},\"modelVersion\":\"$\",\"responseId\":\"bench\"}\r\n\r\n",
-    .plain = {"{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"",
-              "\"}],\"role\":\"model\"},\"finishReason\":\"STOP\",\"index\":0}],\"usageMetadata\":{\"promptTokenCount\":200,"
-              "\"candidatesTokenCount\":100,\"totalTokenCount\":300},\"modelVersion\":\"$\",\"responseId\":\"bench\"}"},
-};
 
 static void die(const char *what)
 {
@@ -157,55 +77,6 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* ---- the timer heap: the stream whose next event is due first lies on top ---- */
-
-static void heap_put(int at, struct conn *c)
-{
-    heap[at] = c;
-    c->heap_at = at;
-}
-
-static void heap_settle(int at)
-{
-    struct conn *c = heap[at];
-    for (int up; at > 0 && heap[up = (at - 1) / 2]->due > c->due; at = up)
-        heap_put(at, heap[up]);
-    for (int down; (down = 2 * at + 1) < heap_len; at = down) {
-        if (down + 1 < heap_len && heap[down + 1]->due < heap[down]->due)
-            down++;
-        if (heap[down]->due >= c->due)
-            break;
-        heap_put(at, heap[down]);
-    }
-    heap_put(at, c);
-}
-
-static void timer_set(struct conn *c, uint64_t due)
-{
-    c->due = due;
-    if (c->heap_at < 0) {
-        if (heap_len == heap_room) {
-            heap_room = heap_room ? 2 * heap_room : 1024;
-            if (!(heap = realloc(heap, (size_t)heap_room * sizeof *heap)))
-                die("memory");
-        }
-        heap_put(heap_len++, c);
-    }
-    heap_settle(c->heap_at);
-}
-
-static void timer_clear(struct conn *c)
-{
-    int at = c->heap_at;
-    if (at < 0)
-        return;
-    c->heap_at = -1;
-    if (at != --heap_len) {
-        heap_put(at, heap[heap_len]);
-        heap_settle(at);
-    }
-}
-
 /* ---- writing ---- */
 
 static void watch(struct conn *c, int operation, uint32_t events)
@@ -217,7 +88,7 @@ static void watch(struct conn *c, int operation, uint32_t events)
 
 static void close_conn(struct conn *c)
 {
-    timer_clear(c);
+    timer_clear(&c->timer);
     close(c->fd);
     free(c->event);
     free(c->out);
@@ -248,50 +119,11 @@ static bool send_or_keep(struct conn *c, const char *bytes, size_t length)
     return true;
 }
 
-/* Appends `text` to `to`, every $ replaced by the model name. */
-static size_t put(char *to, const char *text, const char *model)
-{
-    char *at = to;
-    for (const char *dollar; (dollar = strchr(text, '$')); text = dollar + 1) {
-        at = mempcpy(at, text, (size_t)(dollar - text));
-        at = stpcpy(at, model);
-    }
-    return (size_t)(stpcpy(at, text) - to);
-}
-
-static void put_number(char *to, int width, uint64_t value)
-{
-    for (int i = width; i-- > 0; value /= 10)
-        to[i] = (char)('0' + value % 10);
-}
-
-static void put_mark(char *to, uint32_t id, uint32_t sequence, uint64_t ns)
-{
-    to[0] = to[MARK - 1] = '~';
-    put_number(to + 1, 9, id);
-    to[10] = '.';
-    put_number(to + 11, 6, sequence);
-    to[17] = '.';
-    put_number(to + 18, 20, ns);
-}
-
-/* Writes `length` bytes already at to+PREFIX as one HTTP chunk; returns the whole size. The size line has a fixed width. */
-enum { PREFIX = 6 };
-static size_t put_chunk(char *to, size_t length)
-{
-    static const char HEX[] = "0123456789abcdef";
-    for (int i = 0; i < 4; i++)
-        to[i] = HEX[(length >> (12 - 4 * i)) & 15];
-    memcpy(to + 4, "\r\n", 2);
-    memcpy(to + PREFIX + length, "\r\n", 2);
-    return PREFIX + length + 2;
-}
-
 /* ---- answering ---- */
 
 static void answer_done(struct conn *c)
 {
-    timer_clear(c);
+    timer_clear(&c->timer);
     free(c->event);
     c->event = NULL;
     c->state = READ_HEAD;
@@ -330,6 +162,13 @@ static char *put_end(struct conn *c, char *to)
     return stpcpy(to, "0\r\n\r\n");
 }
 
+/* The time to a stream's second event. Golden-ratio steps: any number of streams spreads evenly over the pace. */
+static uint64_t first_pace(struct conn *c)
+{
+    uint32_t turn = streams_begun * UINT32_C(2654435769);
+    return (uint64_t)(turn / 4294967296.0 * (double)c->pace) + 1;
+}
+
 /* Sends what is due, behind the bytes that already lie in scratch up to `at`: one event, or all of a burst, in as few
  * writes as scratch allows; the last event leaves together with what ends the stream. */
 static void stream_on(struct conn *c, char *at, uint64_t now)
@@ -350,10 +189,10 @@ static void stream_on(struct conn *c, char *at, uint64_t now)
         return;
     if (last)
         answer_done(c);
-    else if (c->next == 1)     /* golden-ratio steps: any number of streams spreads evenly over the pace */
-        timer_set(c, now + (uint64_t)((streams_begun * UINT32_C(2654435769)) / 4294967296.0 * (double)c->pace) + 1);
+    else if (c->next == 1)
+        timer_set(&c->timer, now + first_pace(c));
     else
-        timer_set(c, c->due + c->pace);
+        timer_set(&c->timer, c->timer.due + c->pace);
 }
 
 static void begin_stream(struct conn *c)
@@ -362,7 +201,7 @@ static void begin_stream(struct conn *c)
     c->next = 0;
     make_event(c);
     uint64_t now = now_ns();
-    c->due = now;
+    c->timer.due = now;
     char *at = stpcpy(scratch, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
                                "cache-control: no-cache\r\nx-request-id: req_bench\r\ntransfer-encoding: chunked\r\n\r\n");
     if (*c->dialect->open)
@@ -373,8 +212,8 @@ static void begin_stream(struct conn *c)
 static void send_json(struct conn *c, const char *body, size_t length)
 {
     char head[256];
-    int n = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: req_bench\r\n"
-                                        "content-length: %zu\r\n\r\n", length);
+    int n = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+                     "x-request-id: req_bench\r\ncontent-length: %zu\r\n\r\n", length);
     char *whole = scratch + sizeof scratch / 2;
     memcpy(whole, head, (size_t)n);
     memcpy(whole + n, body, length);
@@ -525,15 +364,30 @@ static void feed(struct conn *c, const char *bytes, size_t length)
             c->body_left -= n;
             if (!c->body_left)
                 begin_answer(c);
-        } else {              /* bytes behind a request that is being answered: pipelining, which no gateway may do here */
+        } else {              /* bytes behind a request that is being answered: nobody pipelines here */
             close_conn(c);
         }
     }
 }
 
+/* Drops what lies between the first and the last bytes of a long body: on TCP, MSG_TRUNC takes without copying. */
+static bool drop_middle(struct conn *c)
+{
+    if (c->state != READ_BODY || c->first_len < FIRST_MAX || c->body_left <= LAST_MAX)
+        return true;
+    ssize_t n = recv(c->fd, NULL, c->body_left - LAST_MAX, MSG_TRUNC);
+    if (n > 0)
+        c->body_left -= (size_t)n;
+    else if (n == 0 || errno != EAGAIN)
+        close_conn(c);
+    return n > 0 && c->body_left <= LAST_MAX;
+}
+
 static void on_readable(struct conn *c)
 {
-    static char bytes[256 * 1024];
+    static char bytes[64 * 1024];
+    if (!drop_middle(c))
+        return;
     ssize_t n = recv(c->fd, bytes, sizeof bytes, 0);
     if (n > 0)
         feed(c, bytes, (size_t)n);
@@ -568,7 +422,7 @@ static void accept_all(int listener)
             die("memory");
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         c->fd = fd;
-        c->heap_at = -1;
+        c->timer.at = -1;
         c->keep = true;
         watch(c, EPOLL_CTL_ADD, EPOLLIN);
     }
@@ -579,7 +433,8 @@ static void accept_all(int listener)
 static int listen_on(uint16_t port)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t length = sizeof address;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, 4096) < 0)
@@ -594,16 +449,16 @@ static int listen_on(uint16_t port)
 static struct timespec *run_timers(void)
 {
     static struct timespec wait;
-    while (heap_len) {
+    struct conn *c;
+    while ((c = (struct conn *)timer_first())) {
         uint64_t now = now_ns();
-        struct conn *c = heap[0];
-        if (c->due > now) {
-            wait.tv_sec = (time_t)((c->due - now) / 1000000000u);
-            wait.tv_nsec = (long)((c->due - now) % 1000000000u);
+        if (c->timer.due > now) {
+            wait.tv_sec = (time_t)((c->timer.due - now) / 1000000000u);
+            wait.tv_nsec = (long)((c->timer.due - now) % 1000000000u);
             return &wait;
         }
         if (c->out)           /* the reader is slow: try again when it may have read */
-            timer_set(c, now + 1000000);
+            timer_set(&c->timer, now + 1000000);
         else
             stream_on(c, scratch, now);
         if (c->fd < 0)

@@ -1,0 +1,1 @@
+"""Compiled modules against their pure twins, call by call: what each of them buys."""
