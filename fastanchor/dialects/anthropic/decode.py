@@ -172,7 +172,7 @@ class MessagesDecoder:
             self._out.append(Signature(opened.number, NAME, text_of(delta.get("signature"))))
         elif name == "citations_delta" and opened.kind is Block.TEXT:
             self._out.append(Citation(opened.number, NAME, bytes(part(bytes(part(data).delta)).citation)))
-        else:
+        elif delta:
             self._out.append(Raw(opened.number, NAME, bytes(part(data).delta)))
 
     def _unannounced(self, document: dict[str, Any], delta: dict[str, Any]) -> _Open | None:
