@@ -16,10 +16,12 @@ import trio
 from fastanchor._speedups.peek import peek
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.receipt import AttemptRecord
+from fastanchor.core.usage import Usage
 from fastanchor.dialects import registry as dialects
 from fastanchor.dialects import relay as relays
 from fastanchor.dialects.contract import Answering, Target
 from fastanchor.engine.exchange import Exchange, HeaderView
+from fastanchor.engine.traffic import Traffic
 from fastanchor.policy.plan import Candidate, Start
 from fastanchor.providers import catalogue, classify
 from fastanchor.providers.registry import provider
@@ -54,18 +56,23 @@ class Answer:
     `relay` is None for a whole answer, which is in `body` then; of a stream, `body` is what is ready to be sent.
     """
 
-    __slots__ = ("body", "candidate", "record_index", "relay", "response")
+    __slots__ = ("body", "candidate", "relay", "response", "traffic")
 
-    def __init__(self, candidate: Candidate, response: Response, relay: Relay | None, body: bytes) -> None:
+    def __init__(
+        self, candidate: Candidate, response: Response, relay: Relay | None, body: bytes, traffic: Traffic
+    ) -> None:
         self.candidate = candidate
         self.response = response
         self.relay = relay
         self.body = body
-        self.record_index = -1
+        self.traffic: Traffic | None = traffic
 
     def close(self) -> None:
         """Close the upstream at once, or give its connection back when the answer was read to its end."""
         self.response.close()
+        if self.traffic is not None:
+            self.traffic.ended(self.candidate.channel)
+            self.traffic = None
 
 
 def fault_of(error: wire.WireError) -> Fault:
@@ -103,17 +110,33 @@ def _odd(body: bytes) -> tuple[bytes | None, bytes | None]:
 class Attempt:
     """Executes one `Start` of the plan."""
 
-    __slots__ = ("began", "candidate", "exchange", "pool", "renamed", "speaker", "spoken", "start")
+    __slots__ = (
+        "began",
+        "candidate",
+        "exchange",
+        "limit",
+        "pool",
+        "renamed",
+        "sent",
+        "speaker",
+        "spoken",
+        "start",
+        "traffic",
+    )
 
-    def __init__(self, exchange: Exchange, pool: Pool, start: Start) -> None:
+    def __init__(self, exchange: Exchange, pool: Pool, traffic: Traffic, start: Start) -> None:
         self.exchange = exchange
         self.pool = pool
+        self.traffic = traffic
         self.start = start
         self.candidate = start.candidate
         self.speaker: Provider = provider(start.candidate.channel.provider)
         self.spoken = self.speaker.dialect(start.candidate.channel, exchange.asked)
         self.renamed: Mapping[str, str] = {}
+        self.sent = False
         self.began = trio.current_time()
+        self.limit = min(self.began + start.candidate.channel.timeouts.first_token, exchange.deadline)
+        traffic.health.started(start.candidate.channel, self.began)
 
     async def run(self) -> Answer:
         """Ask the channel and wait for its first content.
@@ -121,17 +144,25 @@ class Attempt:
         Raises:
             Fault: the attempt failed; its record is already written.
         """
-        outcome = "cancelled"
+        channel, key, health = self.candidate.channel, self.candidate.key, self.traffic.health
         try:
             answer = await self._ask()
-            outcome = "won"
-            answer.record_index = len(self.exchange.attempts)
-            return answer
         except Fault as fault:
-            outcome = fault.kind.value
+            health.failed(channel, key, fault, trio.current_time())
+            self._ended(fault.kind.value)
             raise
-        finally:
-            self._record(outcome)
+        except BaseException:
+            health.abandoned(channel)
+            self._ended("lost" if self.sent else "cancelled")
+            raise
+        now = trio.current_time()
+        health.answered(channel, key, now - self.began, now)
+        self._record("won")
+        return answer
+
+    def _ended(self, outcome: str) -> None:
+        self.traffic.ended(self.candidate.channel)
+        self._record(outcome)
 
     async def _ask(self) -> Answer:
         body, relay = self._prepare()
@@ -196,6 +227,7 @@ class Attempt:
         upstream = self.speaker.upstream(
             channel, key, self.spoken, exchange.asked, self.candidate.model, body, HeaderView(exchange.request)
         )
+        self.sent = True
         if exchange.sent_upstream is None:
             exchange.sent_upstream = trio.current_time()
         return await self.pool.request(
@@ -204,8 +236,8 @@ class Attempt:
             upstream.target,
             upstream.headers,
             upstream.body,
-            connect_timeout=channel.timeouts.connect,
-            first_byte_timeout=channel.timeouts.first_token,
+            connect_timeout=min(channel.timeouts.connect, self._patience()),
+            first_byte_timeout=self._patience(),
         )
 
     async def _refusal(self, response: Response) -> Fault:
@@ -224,7 +256,7 @@ class Attempt:
             body = relays.whole(source, self.exchange.spoken, body, self._answering())
         self.exchange.usage = usage
         self.exchange.first_token = trio.current_time()
-        return Answer(self.candidate, response, None, body)
+        return Answer(self.candidate, response, None, body, self.traffic)
 
     async def _first_content(self, response: Response, relay: Relay) -> Answer:
         """Read until the first content has been decoded: the commit point."""
@@ -241,14 +273,18 @@ class Attempt:
             raise Fault(Kind.EMPTY_ANSWER)
         self.exchange.first_token = trio.current_time()
         response.idle_timeout = self.candidate.channel.timeouts.idle
-        return Answer(self.candidate, response, relay, ready)
+        return Answer(self.candidate, response, relay, ready, self.traffic)
 
     def _patience(self) -> float:
         """Seconds left until the first content must have come."""
-        left = self.began + self.candidate.channel.timeouts.first_token - trio.current_time()
+        left = self.limit - trio.current_time()
         if left <= 0:
             raise Fault(Kind.SILENT)
         return left
+
+    def _wasted(self) -> Usage:
+        """What a loser was asked to read: its provider charges that, whoever won."""
+        return Usage(input=self.exchange.asked.prompt_tokens, output=0, estimated=True)
 
     def _record(self, outcome: str) -> None:
         exchange, now = self.exchange, trio.current_time()
@@ -262,5 +298,6 @@ class Attempt:
                 started=self.began - exchange.began,
                 seconds=now - self.began,
                 first_token=now - self.began if outcome == "won" else None,
+                usage=self._wasted() if outcome == "lost" else None,
             )
         )

@@ -1,4 +1,4 @@
-"""Where to: the candidates of a call under its route, in the order in which they are to be tried."""
+"""Where to: the candidates of a call under its route, ranked by model and tier."""
 
 from __future__ import annotations
 
@@ -9,36 +9,44 @@ from fastanchor.core.channel import Channel
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.route import Route
 from fastanchor.core.snapshot import Snapshot
-from fastanchor.policy.plan import Candidate, order
+from fastanchor.policy.plan import Candidate
+from fastanchor.providers import catalogue
 from fastanchor.providers.registry import provider
 
 
 def candidates(world: Snapshot, route: Route, call: Call, random: Random) -> list[Candidate]:
-    """The model's own channels first, then those of the fallback models.
+    """The model's own channels, then those of the fallback models.
 
     Raises:
         Fault: MODEL_NOT_FOUND when no channel has the model or any of its fallbacks.
     """
     found: list[Candidate] = []
     refusal: Fault | None = None
-    for model in (call.model, *route.fallback_models):
-        for channel in order(world.channels_for(model, route), random):
+    for order, model in enumerate((call.model, *route.fallback_models)):
+        for channel in world.channels_for(model, route):
             try:
                 provider(channel.provider).dialect(channel, call)
             except Fault as fault:  # this provider cannot do the operation; another one may
                 refusal = fault
                 continue
-            found += _with_keys(channel, model, random)
+            found += _with_keys(channel, model, order, random, ranked=bool(route.fallback_models))
     if not found:
         raise refusal or Fault(Kind.MODEL_NOT_FOUND, f"The model '{call.model}' does not exist.", param="model")
     return found
 
 
-def _with_keys(channel: Channel, model: str, random: Random) -> list[Candidate]:
+def _with_keys(channel: Channel, model: str, order: int, random: Random, *, ranked: bool) -> list[Candidate]:
     """One candidate per key, beginning at a random one: keys share the load and are each other's spare."""
     upstream = channel.upstream_model(model) or model
+    rank = (order, channel.tier)
+    context = _context(upstream) if ranked else 0
     count = len(channel.keys)
     if count < 2:
-        return [Candidate(channel, model, upstream, count - 1)]
+        return [Candidate(channel, model, upstream, count - 1, rank, context)]
     first = random.randrange(count)
-    return [Candidate(channel, model, upstream, (first + i) % count) for i in range(count)]
+    return [Candidate(channel, model, upstream, (first + i) % count, rank, context) for i in range(count)]
+
+
+def _context(model: str) -> int:
+    card = catalogue.card(model)
+    return card.context if card is not None else 0

@@ -6,6 +6,7 @@ it freezes into a `Receipt`, exactly once, whatever happened.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -57,6 +58,7 @@ class Exchange:
         "call",
         "channel",
         "cost",
+        "deadline",
         "dialect",
         "dropped",
         "ending",
@@ -93,6 +95,7 @@ class Exchange:
         self.provider = ""
         self.served_model = ""
         self.dropped: tuple[str, ...] = ()
+        self.deadline = math.inf
         self.sent_upstream: float | None = None
         self.first_token: float | None = None
         self.status = 0

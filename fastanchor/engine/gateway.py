@@ -17,6 +17,7 @@ import trio
 
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.receipt import Receipt
+from fastanchor.core.route import Route
 from fastanchor.core.snapshot import Snapshot
 from fastanchor.dialects import registry as dialects
 from fastanchor.engine import models
@@ -27,7 +28,8 @@ from fastanchor.engine.identify import identify
 from fastanchor.engine.permit import permit_endpoint, permit_model
 from fastanchor.engine.race import race
 from fastanchor.engine.relay import relay
-from fastanchor.policy.plan import Plan
+from fastanchor.engine.traffic import Traffic
+from fastanchor.policy.plan import Asked, Plan
 from fastanchor.policy.pricing import cost
 from fastanchor.providers import catalogue
 from fastanchor.wire import errors as wire
@@ -69,6 +71,7 @@ class Gateway:
         self.sinks = sinks
         self.elsewhere = elsewhere
         self.random = random or Random()  # noqa: S311 - balances load, guards nothing
+        self.traffic = Traffic()
         self.in_flight = 0
         self._prefix = secrets.token_hex(6)
         self._count = 0
@@ -145,10 +148,23 @@ class Gateway:
         call = exchange.call = exchange.spoken.read(body, path, query, HeaderView(request))
         permit_model(exchange.principal, call.model)
         route = exchange.world.route(call.model)
-        plan = Plan(route, candidates(exchange.world, route, call, self.random))
-        async with race(exchange, plan, self.pool) as answer:
+        exchange.deadline = exchange.began + deadline(route, request)
+        async with race(exchange, self._plan(exchange, route), self.pool, self.traffic) as answer:
             exchange.cost = _price(exchange)
             await relay(exchange, answer, reply)
+
+    def _plan(self, exchange: Exchange, route: Route) -> Plan:
+        call = exchange.asked
+        asked = Asked(
+            now=exchange.began,
+            deadline=exchange.deadline,
+            prompt_tokens=call.prompt_tokens,
+            affinity=call.affinity,
+            hedges=self.traffic.hedges(route),
+            organization=exchange.principal.organization,
+        )
+        found = candidates(exchange.world, route, call, self.random)
+        return Plan(route, found, self.traffic.health, asked, self.random)
 
     async def _serve_plain(self, exchange: Exchange, reply: Reply) -> None:
         """Endpoints that need no channel, and paths that are none."""
@@ -178,6 +194,21 @@ class Gateway:
         body = dialect.fault(fault, exchange.request_id)
         exchange.answer_bytes = len(body)
         await reply.respond(exchange.status, fault_headers(exchange, fault), body)
+
+
+def deadline(route: Route, request: Request) -> float:
+    """Seconds that a request may take: the route's, or less when the client says so (`x-fastanchor-timeout`).
+
+    Raises:
+        Fault: INVALID_REQUEST when the header is no number of seconds.
+    """
+    asked = request.get(b"x-fastanchor-timeout")
+    if asked is None:
+        return route.deadline
+    digits = asked.replace(b".", b"", 1)
+    if not digits.isdigit() or len(digits) > 9:
+        raise Fault(Kind.INVALID_REQUEST, "Expected a number of seconds.", param="x-fastanchor-timeout")
+    return min(route.deadline, float(asked))
 
 
 def _price(exchange: Exchange) -> int:

@@ -14,6 +14,12 @@ def id_headers(request_id: str) -> Fields:
     return [(b"x-request-id", value), (b"request-id", value)]
 
 
+def attempts(exchange: Exchange) -> bytes:
+    """How many attempts there were and what became of each: `2; main=upstream_error (first, 12 ms); …`."""
+    told = [f"{a.channel}={a.outcome} ({a.why}, {a.seconds * 1000:.0f} ms)" for a in exchange.attempts]
+    return "; ".join([str(len(told)), *told]).encode("latin-1", "replace")
+
+
 def answer_headers(exchange: Exchange, content_type: bytes) -> Fields:
     """For an answer that a channel won."""
     sent = exchange.began if exchange.sent_upstream is None else exchange.sent_upstream
@@ -21,7 +27,7 @@ def answer_headers(exchange: Exchange, content_type: bytes) -> Fields:
         (b"content-type", content_type),
         *id_headers(exchange.request_id),
         (b"x-fastanchor-channel", exchange.channel.encode("latin-1", "replace")),
-        (b"x-fastanchor-attempts", b"%d" % len(exchange.attempts)),
+        (b"x-fastanchor-attempts", attempts(exchange)),
         (b"x-fastanchor-overhead-ms", b"%.2f" % ((sent - exchange.began) * 1000)),
     ]
     if content_type.startswith(b"text/event-stream"):
@@ -39,7 +45,7 @@ def fault_headers(exchange: Exchange, fault: Fault) -> Fields:
     if fault.retry_after is not None:
         fields.append((b"retry-after", b"%d" % max(1, round(fault.retry_after + 0.499))))
     if exchange.attempts:
-        fields.append((b"x-fastanchor-attempts", b"%d" % len(exchange.attempts)))
+        fields.append((b"x-fastanchor-attempts", attempts(exchange)))
     if fault.side is Side.UPSTREAM and not fault.rejected:
         fields.append((b"x-should-retry", b"false"))
     return fields

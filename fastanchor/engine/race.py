@@ -15,18 +15,19 @@ import trio
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.engine.attempt import Answer, Attempt
 from fastanchor.engine.exchange import Exchange
+from fastanchor.engine.traffic import Traffic
 from fastanchor.policy.plan import Plan, Start
 from fastanchor.wire.pool import Pool
 
 
 @asynccontextmanager
-async def race(exchange: Exchange, plan: Plan, pool: Pool) -> AsyncIterator[Answer]:
+async def race(exchange: Exchange, plan: Plan, pool: Pool, traffic: Traffic) -> AsyncIterator[Answer]:
     """The winning answer, closed when the block is left.
 
     Raises:
         Fault: no candidate answered; the most useful fault of all attempts.
     """
-    answer = await (one_by_one if plan.alone else beside_each_other)(exchange, plan, pool)
+    answer = await (one_by_one if plan.alone else beside_each_other)(exchange, plan, pool, traffic)
     exchange.channel = answer.candidate.channel.name
     exchange.provider = answer.candidate.channel.provider
     exchange.served_model = answer.candidate.model
@@ -36,35 +37,27 @@ async def race(exchange: Exchange, plan: Plan, pool: Pool) -> AsyncIterator[Answ
         answer.close()
 
 
-async def one_by_one(exchange: Exchange, plan: Plan, pool: Pool) -> Answer:
+async def one_by_one(exchange: Exchange, plan: Plan, pool: Pool, traffic: Traffic) -> Answer:
     """At most one attempt at a time."""
     while True:
         for start in plan.steps(trio.current_time()):
             try:
-                answer = await Attempt(exchange, pool, start).run()
+                answer = await Attempt(exchange, pool, traffic, start).run()
             except Fault as fault:
                 plan.failed(start.attempt, fault, trio.current_time())
             else:
                 plan.won(start.attempt, trio.current_time())
                 return answer
-        await _pause(plan)
-
-
-async def _pause(plan: Plan) -> None:
-    """Sleep until the plan wants to be asked again. Raises the plan's fault when there is nothing to wait for."""
-    over = plan.over
-    if over is not None:
-        raise over
-    wake = plan.wake(trio.current_time())
-    if wake is not None:
-        await trio.sleep_until(wake)
+        else:
+            await traffic.pause(plan)
 
 
 class _Finish:
     """Where attempts report, and what the race waits for."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, traffic: Traffic) -> None:
         self.plan = plan
+        self.traffic = traffic
         self.answer: Answer | None = None
         self.changed = trio.Event()
 
@@ -77,19 +70,28 @@ class _Finish:
             if self.answer is not None:  # another won in the same turn of the loop
                 answer.close()
             else:
-                self.plan.won(start.attempt, trio.current_time())
+                for overtaken in self.plan.won(start.attempt, trio.current_time()):
+                    self.traffic.health.broke(overtaken.channel, Fault(Kind.SILENT), trio.current_time())
                 self.answer = answer
         self.changed.set()
 
 
-async def beside_each_other(exchange: Exchange, plan: Plan, pool: Pool) -> Answer:
+async def beside_each_other(exchange: Exchange, plan: Plan, pool: Pool, traffic: Traffic) -> Answer:
     """Several attempts may run at once; the first to speak wins and the others are cancelled."""
-    finish = _Finish(plan)
+    finish = _Finish(plan, traffic)
+    over = Fault(Kind.SERVICE_UNAVAILABLE)
     try:
         async with trio.open_nursery() as nursery:
-            while finish.answer is None and plan.over is None:
+            while finish.answer is None:
                 for start in plan.steps(trio.current_time()):
-                    nursery.start_soon(finish.run, Attempt(exchange, pool, start), start, name="attempt")
+                    nursery.start_soon(finish.run, Attempt(exchange, pool, traffic, start), start, name="attempt")
+                if not plan.alive:
+                    try:
+                        await traffic.pause(plan)
+                    except Fault as fault:
+                        over = fault
+                        break
+                    continue
                 wake = plan.wake(trio.current_time())
                 with trio.CancelScope(deadline=math.inf if wake is None else wake):
                     await finish.changed.wait()
@@ -100,5 +102,5 @@ async def beside_each_other(exchange: Exchange, plan: Plan, pool: Pool) -> Answe
             finish.answer.close()
         raise
     if finish.answer is None:
-        raise plan.over or Fault(Kind.INTERNAL_ERROR)
+        raise over
     return finish.answer

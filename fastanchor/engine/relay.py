@@ -56,7 +56,7 @@ async def _stream(exchange: Exchange, answer: Answer, carrier: Relay, reply: Rep
 async def _pump(exchange: Exchange, answer: Answer, carrier: Relay, reply: Reply) -> Fault | None:
     """Forward until the answer is whole (None) or broken (the fault to tell)."""
     response = answer.response
-    limit = exchange.began + answer.candidate.channel.timeouts.total
+    limit = min(exchange.deadline, exchange.began + answer.candidate.channel.timeouts.total)
     while not carrier.complete and carrier.fault is None:
         try:
             data = await response.read()

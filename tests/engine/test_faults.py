@@ -103,7 +103,7 @@ async def test_unknown_path_is_404_and_wrong_method_405() -> None:
         (whole(b"<html>", 500, [JSON]), 500, "upstream_error"),
         (whole(b"{}", 502, [JSON]), 500, "upstream_error"),
         (whole(b'{"error":{"message":"key sk-secret is wrong"}}', 401), 502, "model_unavailable"),
-        (whole(b"", 429, [JSON, (b"retry-after", b"7")]), 429, "rate_limit"),
+        (whole(b"", 429, [JSON, (b"retry-after", b"1")]), 429, "rate_limit"),
         (whole(b"", 503, [JSON]), 503, "service_unavailable"),
         (whole(b"not json"), 500, "upstream_error"),
         (whole(b""), 500, "upstream_error"),
@@ -139,7 +139,7 @@ async def test_failure_before_content_is_hidden_by_the_next_channel(answer: obje
             got = await post(gateway.port, "/v1/chat/completions", {**CHAT, "stream": True})
     assert (got.status, got.whole, got.body) == (200, True, ROLE + FIRST + LAST)
     assert got.headers["x-fastanchor-channel"] == "spare1"
-    assert got.headers["x-fastanchor-attempts"] == "2"
+    assert got.headers["x-fastanchor-attempts"].startswith("2; main=")
 
 
 async def test_unreachable_channel_is_hidden_by_the_next() -> None:
