@@ -27,12 +27,33 @@ from fastanchor.core.events import (
 )
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.usage import Usage
-from fastanchor.dialects.contract import Answering, Dialect, Observer
+from fastanchor.dialects.contract import Answering, Dialect, Observer, Target, Written
+from fastanchor.dialects.embedding import EmbeddingDialect
 
 BYTES_PER_TOKEN = 4
 
 Relay: TypeAlias = Observer
 """What carries a streamed answer: an observer of equal dialects, or a `Translation`."""
+
+
+def request(client: Dialect, source: Dialect, call: Call, target: Target) -> Written:
+    """A call in the language of a provider that does not speak the client's.
+
+    Raises:
+        Fault: the call, or one of its fields, cannot be carried there.
+    """
+    if call.operation == "embeddings":
+        return embedding(source).write_embedding(embedding(client).parse_embedding(call), target)
+    if call.prompt is None:
+        call.prompt = client.parse(call)
+    return source.write(call.prompt, target)
+
+
+def embedding(dialect: Dialect) -> EmbeddingDialect:
+    """The dialect as one that has embeddings. Raises Fault when it has none."""
+    if not isinstance(dialect, EmbeddingDialect):
+        raise Fault(Kind.INVALID_REQUEST, "This model does not offer embeddings.", param="model")
+    return dialect
 
 
 def passthrough(dialect: Dialect, call: Call) -> Relay:
@@ -51,6 +72,8 @@ def whole(source: Dialect, client: Dialect, body: bytes, answering: Answering) -
     Raises:
         Fault: the answer is an error in disguise, or cannot be read.
     """
+    if answering.call.operation == "embeddings":
+        return embedding(client).write_embedding_answer(embedding(source).read_embedding(body), answering)
     events = source.read_answer(body)
     for event in events:
         if isinstance(event, Failed):

@@ -160,36 +160,37 @@ def write_answer(events: Iterable[Event], answering: Answering) -> bytes:
 
 def _choice(number: int, choice: Choice, answering: Answering) -> dict[str, object]:
     reason = choice.reason
-    message = _message(number, choice, answering)
-    if reason == "tool_calls" and "function_call" in message:
+    said = message(number, choice, answering)
+    if reason == "tool_calls" and "function_call" in said:
         reason = "function_call"
     scored = any(choice.scores.values())
     logprobs = {kind: joined(arrays) if arrays else None for kind, arrays in choice.scores.items()}
     return {
-        "index": number, "message": message, "logprobs": logprobs if scored else None, "finish_reason": reason,
+        "index": number, "message": said, "logprobs": logprobs if scored else None, "finish_reason": reason,
     }  # fmt: skip
 
 
-def _message(number: int, choice: Choice, answering: Answering) -> dict[str, object]:
+def message(number: int, choice: Choice, answering: Answering) -> dict[str, object]:
+    """The `message` of a choice."""
     bare = choice.tools or choice.refusal
-    message: dict[str, object] = {
+    said: dict[str, object] = {
         "role": "assistant",
         "content": choice.text or (None if bare else ""),
         "refusal": "".join(choice.refusal) or None,
     }
     if choice.thought:
-        message["reasoning_content"] = "".join(choice.thought)
+        said["reasoning_content"] = "".join(choice.thought)
     if choice.details:
-        message["reasoning_details"] = choice.details
+        said["reasoning_details"] = choice.details
     if choice.annotations:
-        message["annotations"] = [orjson.Fragment(row) for row in choice.annotations]
+        said["annotations"] = [orjson.Fragment(row) for row in choice.annotations]
     if choice.tools and LEGACY in answering.call.options:
         first = choice.tools[0]
-        message["function_call"] = {"name": first.start.tool_name, "arguments": as_text(bytes(first.arguments))}
+        said["function_call"] = {"name": first.start.tool_name, "arguments": as_text(bytes(first.arguments))}
     elif choice.tools:
         prefix = minted("call_", answering.request_id)
-        message["tool_calls"] = [_tool(tool, f"{prefix}_{number}_{at}") for at, tool in enumerate(choice.tools)]
-    return message
+        said["tool_calls"] = [_tool(tool, f"{prefix}_{number}_{at}") for at, tool in enumerate(choice.tools)]
+    return said
 
 
 def _tool(tool: _Tool, id: str) -> dict[str, object]:

@@ -9,7 +9,7 @@ from fastanchor.core.events import Event
 from fastanchor.core.faults import Fault
 from fastanchor.core.prompt import Prompt
 from fastanchor.core.usage import Usage
-from fastanchor.dialects.contract import Answering, Dialect, Target, Written
+from fastanchor.dialects.contract import Answering, Dialect, Encoder, Target, Written
 from fastanchor.dialects.openai_chat.answer import write_answer
 from fastanchor.dialects.openai_chat.decode import ChatDecoder
 from fastanchor.dialects.openai_chat.encode import ChatEncoder
@@ -46,7 +46,7 @@ class OpenAIChat:
     def decoder(self) -> ChatDecoder:
         return ChatDecoder()
 
-    def encoder(self, answering: Answering) -> ChatEncoder:
+    def encoder(self, answering: Answering) -> Encoder:
         return ChatEncoder(answering)
 
     def read_answer(self, body: bytes) -> list[Event]:

@@ -72,11 +72,12 @@ class _Block:
 
 
 class ChatEncoder:
-    """See `contract.Encoder`."""
+    """See `contract.Encoder`. `prefix` starts the ids of the answers."""
 
-    def __init__(self, answering: Answering) -> None:
+    def __init__(self, answering: Answering, prefix: str = "chatcmpl-") -> None:
         call = answering.call
         self._answering = answering
+        self._prefix = prefix
         self._legacy = LEGACY in call.options
         self._asked = call.include_usage
         self._head = b""
@@ -123,7 +124,7 @@ class ChatEncoder:
 
     def _begin(self, event: Begin) -> None:
         told = {
-            "id": minted("chatcmpl-", self._answering.request_id),
+            "id": minted(self._prefix, self._answering.request_id),
             "object": "chat.completion.chunk",
             "created": event.created or self._answering.created,
             "model": self._answering.model,
