@@ -218,6 +218,8 @@ cdef Py_ssize_t _fields(
             out[i] = <char>LOWER[text[start + i]]
         if not _note(out, name_end - start, text + value_start, value_end - value_start, framing):
             return -1
+        if name_end - start == 17 and memchr(text + name_end, 9, pos - name_end) != NULL:
+            return -1  # a tab beside a transfer coding is the gate's to judge
         headers.append(
             (name, PyBytes_FromStringAndSize(<const char*>text + value_start, value_end - value_start))
         )

@@ -1,7 +1,7 @@
 """What is rare in the chunked coding, for both halves: chunk extensions and trailers (RFC 9112 §7.1.1, §7.1.2).
 
 Both are held to their grammar, and then dropped: no trailer field ever reaches a handler, so none can overrule what
-the head said.
+the head said. One that would frame or route a message is refused all the same: a peer might have listened to it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ MAX_SIZE_LINE = 256
 """Bytes of one chunk-size line, extensions and CRLF included."""
 MAX_EXTENSIONS = 16 * 1024
 """Bytes of all extensions of one message."""
+
+NEVER_TRAILERS = frozenset((b"content-length", b"host", b"transfer-encoding"))
 
 EXTENSION = re.compile(
     rb"(?:;[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -55,7 +57,9 @@ class Trailers:
             start = end
             if line == b"\r\n":
                 return text[start:]
-            read_fields([line[:-2]], self._limits, frozenset())
+            [(name, _)] = read_fields([line[:-2]], self._limits, frozenset())
+            if name in NEVER_TRAILERS:
+                raise BadMessage(400, "framing or routing field in the trailers")
             self._fields += 1
             self._size += len(line)
         self._partial = text[start:]

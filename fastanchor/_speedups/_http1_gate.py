@@ -177,6 +177,8 @@ def read_fields(lines: list[bytes], limits: HeadLimits, single: frozenset[bytes]
         if VALUE.fullmatch(value) is None:
             raise BadMessage(400, "invalid byte in a field value")
         name = name.lower()
+        if name == b"transfer-encoding" and b"\t" in value:  # some peers do not know `chunked` beside a tab
+            raise BadMessage(400, FRAMING_ERROR)
         if name in single:
             if name in seen:
                 raise BadMessage(400, f"field given twice: {name.decode('ascii')}")

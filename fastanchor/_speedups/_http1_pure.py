@@ -24,7 +24,7 @@ from ._http1_types import (
 Buffer = bytes | bytearray | memoryview
 
 UNBOUNDED = (1 << 63) - 1
-SIZE_SO_FAR = re.compile(rb"[0-9A-Fa-f]{0,16}(?:\r|(?<=[0-9A-Fa-f]);[\t\x20-\x7e\x80-\xff]*\r?)?")
+SIZE_SO_FAR = re.compile(rb"(?:[0-9A-Fa-f]{1,16}(?:\r|;[\t\x20-\x7e\x80-\xff]*\r?)?)?")
 SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(;[^\r\n]*)?")
 SAFE_TARGET = re.compile(rb"[\x21-\x7e]+")
 REASONS = {
