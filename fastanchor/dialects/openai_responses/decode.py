@@ -51,6 +51,7 @@ from fastanchor.dialects.openai_responses.wire import (
     read_item,
     read_part,
     read_response,
+    text_of,
 )
 from fastanchor.dialects.openai_responses.words import CALLS, ENDINGS, NAME
 from fastanchor.providers.classify import from_event
@@ -126,7 +127,8 @@ class Decoder:
 
     def answer(self, body: bytes) -> list[Event]:
         """A whole answer: the terminal snapshot of a stream that was never sent."""
-        return self._frame(body, b"") + self._fail(Fault(Kind.MALFORMED_ANSWER))
+        frame = Frame(type="response.completed", response=msgspec.Raw(body))
+        return self._carry(frame) + self._fail(Fault(Kind.MALFORMED_ANSWER))
 
     # frames
 
@@ -141,16 +143,21 @@ class Decoder:
         kind = frame.kind(name) if frame is not None else ""
         if kind == "error":
             return self._fail(from_event(data))
+        if frame is None or not kind.startswith("response."):
+            return []
+        frame.type = kind
+        if frame.object == "response":
+            frame.response = msgspec.Raw(data)
+        return self._carry(frame)
+
+    def _carry(self, frame: Frame) -> list[Event]:
         events: list[Event] = []
-        if frame is not None and kind.startswith("response."):
-            if frame.object == "response":
-                frame.response = msgspec.Raw(data)
-            try:
-                events.extend(self._begin(frame))
-                if handler := self._handlers.get(kind):
-                    events.extend(handler(frame))
-            except _Broken:
-                events.extend(self._fail(Fault(Kind.MALFORMED_ANSWER)))
+        try:
+            events.extend(self._begin(frame))
+            if handler := self._handlers.get(frame.type or ""):
+                events.extend(handler(frame))
+        except _Broken:
+            events.extend(self._fail(Fault(Kind.MALFORMED_ANSWER)))
         return events
 
     def _fail(self, fault: Fault) -> list[Event]:
@@ -225,7 +232,7 @@ class Decoder:
     def _text_done(self, frame: Frame) -> Iterator[Event]:
         key = (frame.output_index or 0, frame.content_index or 0)
         if not self._part(key).any:
-            yield from self._say(key, Block.TEXT, frame.text or "", items_of(frame.logprobs))
+            yield from self._say(key, Block.TEXT, text_of(frame.text), items_of(frame.logprobs))
 
     def _refusal(self, frame: Frame) -> Iterator[Event]:
         yield from self._say((frame.output_index or 0, frame.content_index or 0), Block.REFUSAL, frame.delta or "")

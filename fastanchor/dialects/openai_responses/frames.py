@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_ONE_LINE = bytes.maketrans(b"\n\r", b"  ")
+
 
 class Frames:
     """Numbers and writes the events of one stream."""
@@ -15,4 +17,6 @@ class Frames:
         """One event. `members` are the JSON members that follow `type` and `sequence_number`, without braces."""
         number = self._number
         self._number += 1
+        if b"\n" in members or b"\r" in members:  # between the tokens of raw JSON that somebody laid out nicely
+            members = members.translate(_ONE_LINE)
         return b'event: %b\ndata: {"type":"%b","sequence_number":%d,%b}\n\n' % (kind, kind, number, members)

@@ -6,6 +6,7 @@ value; an object with a field of the wrong type reads as None.
 
 from __future__ import annotations
 
+import json
 from typing import TypeVar
 
 import msgspec
@@ -27,7 +28,7 @@ class Frame(msgspec.Struct):
     content_index: int | None = None
     summary_index: int | None = None
     delta: str | None = None
-    text: str | None = None
+    text: msgspec.Raw = _ABSENT  # an object in a response
     refusal: str | None = None
     arguments: msgspec.Raw = _ABSENT
     input: msgspec.Raw = _ABSENT
@@ -152,10 +153,26 @@ def items_of(raw: msgspec.Raw) -> bytes:
     return array if array.startswith(b"[") and array[1:-1].strip() else b""
 
 
+def text_of(raw: msgspec.Raw) -> str:
+    """The content of a JSON string; "" for anything else. Halves of surrogate pairs become U+FFFD."""
+    value = bytes(raw)
+    if not value.startswith(b'"'):
+        return ""
+    try:
+        return str(orjson.loads(value))
+    except orjson.JSONDecodeError:
+        return _patched(value)
+
+
+def _patched(value: bytes) -> str:
+    try:
+        text = str(json.loads(value.decode("utf-8", "replace"), strict=False))
+    except ValueError:
+        return ""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def arguments_of(raw: msgspec.Raw) -> bytes:
     """The text of arguments: the content of a JSON string, or JSON that a provider did not put into a string."""
     value = bytes(raw)
-    if not value.startswith(b'"'):
-        return b"" if value == b"null" else value
-    text: str = orjson.loads(value)
-    return text.encode()
+    return text_of(raw).encode() if value.startswith(b'"') else b"" if value == b"null" else value
