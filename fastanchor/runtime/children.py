@@ -38,6 +38,7 @@ class Child:
 
     name: str
     main: Callable[[int], None]  # takes the lifeline's descriptor; the process ends when it returns
+    serves: bool = False  # it has clients: the others stay until all of these have ended
     pid: int = 0
     started: float = 0.0
     restart_at: float | None = None

@@ -72,7 +72,11 @@ class Instance:
     ) -> None:
         control = Origin("http", f"{supervisor.run_dir}/control", 0)
         post = Post(slot, listeners, link, control, self.pepper)
-        supervisor.add(f"worker {slot}", lambda lifeline: run_worker(self._fresh(), post, self.load, lifeline))
+
+        def main(lifeline: int) -> None:
+            run_worker(self._fresh(), post, self.load, lifeline)
+
+        supervisor.add(f"worker {slot}", main, serves=True)
 
     def _fresh(self) -> Settings:
         """The configuration for a worker that starts now: what the file says, or what it said when it was good."""

@@ -58,9 +58,9 @@ class Supervisor:
     def server(self) -> ServerSettings:
         return self.settings.server
 
-    def add(self, name: str, main: Callable[[int], None]) -> None:
-        """Give the instance a child; it starts with `run`."""
-        self.children.append(Child(name, main))
+    def add(self, name: str, main: Callable[[int], None], *, serves: bool = False) -> None:
+        """Give the instance a child; it starts with `run`. Those that serve clients end first, the others after."""
+        self.children.append(Child(name, main, serves))
 
     def run(self) -> int:
         """Run until told to stop. Returns the exit code."""
@@ -91,10 +91,13 @@ class Supervisor:
         elif number == signal.SIGHUP:
             self._reload()
         elif number == signal.SIGUSR1:
-            for child in self.children:
-                child.signal(signal.SIGTERM)
+            self._tell(signal.SIGTERM, serving=True)
         self._restart()
-        if self.stopping is not None and time.monotonic() > self.stopping:
+        if self.stopping is None:
+            return
+        if not any(child.pid for child in self.children if child.serves):
+            self._tell(signal.SIGTERM, serving=False)
+        if time.monotonic() > self.stopping:
             self._kill()
 
     def _patience(self) -> float:
@@ -133,8 +136,7 @@ class Supervisor:
             return
         notify.send("STOPPING=1")
         self.stopping = time.monotonic() + self.server.drain_seconds + GRACE
-        for child in self.children:
-            child.signal(signal.SIGTERM)
+        self._tell(signal.SIGTERM, serving=True)
 
     def _reload(self) -> None:
         """Hand the file to the workers, if it is good as a whole; a bad one changes nothing and says why."""
@@ -144,9 +146,13 @@ class Supervisor:
         if problems:
             return
         notify.send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        for child in self.children:
-            child.signal(signal.SIGHUP)
+        self._tell(signal.SIGHUP, serving=True)
         notify.send("READY=1")
+
+    def _tell(self, number: int, *, serving: bool) -> None:
+        for child in self.children:
+            if child.serves is serving:
+                child.signal(number)
 
     def _kill(self) -> None:
         for child in self.children:
