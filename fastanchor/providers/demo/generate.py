@@ -5,6 +5,7 @@ A stream is server-sent events with CRLF under `alt=sse`, else one JSON array.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import orjson
@@ -18,6 +19,7 @@ _STATUS = {
     429: "RESOURCE_EXHAUSTED", 499: "CANCELLED", 500: "INTERNAL", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED",
 }  # fmt: skip
 MOST_CHOICES = 8
+_SNAKE = re.compile(r"_([a-z])")
 
 
 class Generate:
@@ -30,16 +32,12 @@ class Generate:
         self.content_type = b"text/event-stream" if sse else b"application/json"
 
     def read(self, body: Body) -> Ask:
+        body = _camel(body)
         contents = tables(items(body, "contents"))
-        config = _either(body, "generationConfig", "generation_config")
-        tools = [
-            Tool(text(declared, "name"), declared.get("parametersJsonSchema") or declared.get("parameters"))
-            for tool in tables(body.get("tools"))
-            for declared in tables(tool.get("functionDeclarations") or tool.get("function_declarations"))
-        ]
-        tool_config = _either(body, "toolConfig", "tool_config")
-        calling = _either(tool_config, "functionCallingConfig", "function_calling_config")
-        prompt = [_either(body, "systemInstruction", "system_instruction"), *contents]
+        config = _camel(body.get("generationConfig"))
+        calling = _camel(_camel(body.get("toolConfig")).get("functionCallingConfig"))
+        tools = _tools(body)
+        prompt = [table(body.get("systemInstruction")), *contents]
         return Ask(
             model=self.model,
             body=body,
@@ -48,7 +46,9 @@ class Generate:
             tools=tools,
             forced=_forced(calling, tools),
             tools_allowed=calling.get("mode") != "NONE",
-            after_tool=any("functionResponse" in part for c in contents[-1:] for part in tables(c.get("parts"))),
+            after_tool=any(
+                "functionResponse" in _camel(part) for c in contents[-1:] for part in tables(c.get("parts"))
+            ),
             structured=config.get("responseMimeType") == "application/json",
             schema=config.get("responseJsonSchema") or config.get("responseSchema"),
             limit=limit(config, "maxOutputTokens"),
@@ -94,9 +94,15 @@ class Generate:
         return Frame((b"[" if first else b",\r\n") + body, token)
 
 
-def _either(body: Body, camel: str, snake: str) -> Body:
-    """A table under either of its two spellings: the vendor takes both."""
-    return table(body.get(camel, body.get(snake)))
+def _camel(body: Json) -> Body:
+    """A table with its names in camel case: the vendor takes both spellings (proto3 JSON)."""
+    return {_SNAKE.sub(lambda match: match[1].upper(), name): value for name, value in table(body).items()}
+
+
+def _tools(body: Body) -> list[Tool]:
+    listed = [_camel(tool).get("functionDeclarations") for tool in tables(body.get("tools"))]
+    declared = [_camel(function) for functions in listed for function in tables(functions)]
+    return [Tool(text(f, "name"), f.get("parametersJsonSchema") or f.get("parameters")) for f in declared]
 
 
 def _forced(calling: Body, tools: list[Tool]) -> list[Tool]:

@@ -70,12 +70,13 @@ class _Maker:
             return {}
         required = schema.get("required")
         names = required if isinstance(required, list) and required else properties
-        return {name: self.value(properties.get(name), depth + 1) for name in names if isinstance(name, str)}
+        known = (name for name in names if isinstance(name, str) and self.left > 0)
+        return {name: self.value(properties.get(name), depth + 1) for name in known}
 
     def _array(self, schema: dict[str, Json], depth: int) -> Json:
         minimum = schema.get("minItems")
         length = min(minimum, self.left) if isinstance(minimum, int) else 1
-        return [self.value(schema.get("items"), depth + 1) for _ in range(length)]
+        return [self.value(schema.get("items"), depth + 1) for _ in range(length) if self.left > 0]
 
     def _resolved(self, schema: Json) -> dict[str, Json]:
         """The schema behind references and `allOf`."""
