@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.providers.demo import CHAT, LANGUAGES, TEXT, ask, deltas, events, plain, post, said, sent
+from tests.providers.demo import CHAT, LANGUAGES, PROMPT, TEXT, ask, chat, deltas, events, plain, post, said, sent
 
 TOOL = {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
 OTHER = {"name": "time", "parameters": {"type": "object", "properties": {}}}
@@ -27,6 +27,21 @@ def test_texts_differ_by_prompt_and_variant() -> None:
     other = plain(post(CHAT, {"model": "demo", "messages": [{"role": "user", "content": "Something else"}]}))
     texts = {TEXT, said("chat", other), said("chat", plain(ask("chat", "demo-variant2")))}
     assert len(texts) == 3
+
+
+def test_how_a_prompt_is_spread_over_messages_does_not_count() -> None:
+    first, second = PROMPT.split(maxsplit=1)
+    parts = [{"type": "text", "text": first}, {"type": "text", "text": second + "\n"}]
+    spread = [
+        chat(messages=[{"role": "system", "content": first}, {"role": "user", "content": second}]),
+        chat(messages=[{"role": "user", "content": parts}]),
+    ]
+    for body in spread:
+        assert said("chat", plain(post(CHAT, body))) == TEXT
+    assert said("messages", plain(ask("messages", system=first, messages=[{"content": second}]))) == TEXT
+    assert said("responses", plain(ask("responses", instructions=first, input=second))) == TEXT
+    system = {"systemInstruction": {"parts": [{"text": first}]}, "contents": [{"parts": [{"text": second}]}]}
+    assert said("gemini", plain(ask("gemini", **system))) == TEXT
 
 
 def test_a_longer_answer_begins_with_the_shorter_one() -> None:

@@ -15,12 +15,14 @@ WORDS = (  # noqa: SIM905
 
 
 def seed(texts: list[str], variant: int, choice: int = 0) -> bytes:
-    """What decides a text: the prompt's texts in order, and which of several texts is wanted."""
-    state = blake2b(digest_size=16)
-    for text in texts:
-        state.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    """What decides a text: the prompt's words in order, and which of several texts is wanted.
+
+    How the words are spread over messages and parts does not count: dialects differ in it.
+    """
+    prompt = " ".join(word for text in texts for word in text.split())
+    state = blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=16)
     if variant != 1 or choice:
-        state.update(b"%d %d" % (variant, choice))
+        state.update(b"\0%d %d" % (variant, choice))
     return state.digest()
 
 
