@@ -12,6 +12,7 @@ from openai.types.responses import response as sdk
 from pydantic import TypeAdapter
 
 from fastanchor._speedups import sse
+from fastanchor.core.call import Call
 from fastanchor.core.events import Event
 from fastanchor.dialects.contract import Answering
 from fastanchor.dialects.openai_responses import DIALECT
@@ -20,8 +21,14 @@ REQUEST = b'{"model":"m","input":"hi"}'
 _EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 
+def read(document: dict[str, Any] | bytes) -> Call:
+    """The call of a request."""
+    body = document if isinstance(document, bytes) else orjson.dumps(document)
+    return DIALECT.read(body, "/v1/responses", "", {})
+
+
 def answering(request: bytes = REQUEST, *, parsed: bool = False) -> Answering:
-    call = DIALECT.read(request, "/v1/responses", "", {})
+    call = read(request)
     if parsed:
         call.prompt = DIALECT.parse(call)
     return Answering(call, "m", "abc", 1_700_000_000)
