@@ -67,6 +67,7 @@ class Kind(Enum):
     SILENT = "silent"  # no first token in time
     STALLED = "stalled"  # silence after content
     TRUNCATED = "truncated"
+    DIVERGED = "diverged"  # another answer that does not continue what the client has
     IN_BAND_ERROR = "in_band_error"
     EMPTY_ANSWER = "empty_answer"
     MALFORMED_ANSWER = "malformed_answer"
@@ -152,6 +153,7 @@ ROWS: dict[Kind, Row] = {
     Kind.SILENT: _absent("The model provider did not answer in time."),
     Kind.STALLED: _absent("The model provider stopped in the middle of the answer."),
     Kind.TRUNCATED: _failed("The model provider cut the answer off."),
+    Kind.DIVERGED: _failed("The model provider cut the answer off.", penalty=False),
     Kind.IN_BAND_ERROR: _failed("The model provider reported an error."),
     Kind.EMPTY_ANSWER: _failed("The model provider sent an empty answer.", Retry.SAME),
     Kind.MALFORMED_ANSWER: _failed("The model provider sent an answer that cannot be read."),

@@ -19,7 +19,8 @@ from fastanchor.core.receipt import AttemptRecord
 from fastanchor.core.usage import Usage
 from fastanchor.dialects import registry as dialects
 from fastanchor.dialects import relay as relays
-from fastanchor.dialects.contract import Answering, Target
+from fastanchor.dialects.contract import Answering, Dialect, Target
+from fastanchor.dialects.splice import Splice
 from fastanchor.engine.exchange import Exchange, HeaderView
 from fastanchor.engine.traffic import Traffic
 from fastanchor.policy.plan import Candidate, Start
@@ -187,8 +188,7 @@ class Attempt:
         """The request body in the channel's language, and what will carry a streamed answer back."""
         exchange, call, model = self.exchange, self.exchange.asked, self.candidate.model
         if self.spoken == call.dialect:
-            body = exchange.spoken.edit(call, model)
-            return body, relays.passthrough(exchange.spoken, call) if call.stream else None
+            return exchange.spoken.edit(call, model), self._carrier(exchange.spoken) if call.stream else None
         target = dialects.dialect(self.spoken)
         if call.prompt is None:
             call.prompt = exchange.spoken.parse(call)
@@ -197,7 +197,18 @@ class Attempt:
         self.renamed = written.renamed
         if not call.stream:
             return written.body, None
-        return written.body, relays.translate(target, exchange.spoken, call, self._answering())
+        return written.body, self._carrier(target)
+
+    def _carrier(self, source: Dialect) -> Relay:
+        """What brings a stream in `source` to the client: on from where it stands, when it has a half answer."""
+        exchange = self.exchange
+        call, client = exchange.asked, exchange.spoken
+        if exchange.half is not None:
+            self.limit = exchange.deadline  # saying again what was said may take as long as it took
+            return Splice(source, client, call, self._answering(), exchange.half)
+        if source is client:
+            return relays.passthrough(client, call)
+        return relays.translate(source, client, call, self._answering())
 
     def _target(self) -> Target:
         channel, call = self.candidate.channel, self.exchange.asked
@@ -280,7 +291,7 @@ class Attempt:
         left = self.limit - trio.current_time()
         if left <= 0:
             raise Fault(Kind.SILENT)
-        return left
+        return min(left, self.candidate.channel.timeouts.first_token)
 
     def _wasted(self) -> Usage:
         """What a loser was asked to read: its provider charges that, whoever won."""

@@ -19,9 +19,12 @@ from fastanchor.core.principal import ANYONE, Principal
 from fastanchor.core.receipt import AttemptRecord, Receipt
 from fastanchor.core.snapshot import Snapshot
 from fastanchor.core.usage import Usage
+from fastanchor.policy.pricing import cost
+from fastanchor.providers import catalogue
 
 if TYPE_CHECKING:
     from fastanchor.dialects.contract import Dialect
+    from fastanchor.dialects.splice import Transcript
     from fastanchor.wire.message import Request
 
 NO_LEASE = FreeLease()
@@ -64,6 +67,7 @@ class Exchange:
         "ending",
         "endpoint",
         "first_token",
+        "half",
         "lease",
         "principal",
         "provider",
@@ -101,6 +105,7 @@ class Exchange:
         self.status = 0
         self.ending = "done"
         self.answer_bytes = 0
+        self.half: Transcript | None = None  # of a stream that broke: what its client has
 
     @property
     def asked(self) -> Call:
@@ -115,6 +120,15 @@ class Exchange:
         if self.dialect is None:
             raise RuntimeError("the endpoint has no dialect")
         return self.dialect
+
+    def price(self) -> int:
+        """Work out and note the cost of the usage so far, in micro-dollars, at the prices of the model that served."""
+        served = self.served_model
+        if served:
+            cards = self.world.cards
+            card = cards.get(self.asked.model) or cards.get(served) or catalogue.card(served)
+            self.cost = cost(card, self.usage, self.principal.plan.markup)
+        return self.cost
 
     def receipt(self) -> Receipt:
         """The record of this request, ended now."""

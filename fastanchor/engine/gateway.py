@@ -22,16 +22,13 @@ from fastanchor.core.snapshot import Snapshot
 from fastanchor.dialects import registry as dialects
 from fastanchor.engine import models
 from fastanchor.engine.candidates import candidates
+from fastanchor.engine.deliver import Delivery
 from fastanchor.engine.exchange import Exchange, HeaderView
 from fastanchor.engine.headers import fault_headers, id_headers
 from fastanchor.engine.identify import identify
 from fastanchor.engine.permit import permit_endpoint, permit_model
-from fastanchor.engine.race import race
-from fastanchor.engine.relay import relay
 from fastanchor.engine.traffic import Traffic
 from fastanchor.policy.plan import Asked, Plan
-from fastanchor.policy.pricing import cost
-from fastanchor.providers import catalogue
 from fastanchor.wire import errors as wire
 from fastanchor.wire.message import Reply, Request
 from fastanchor.wire.pool import Pool
@@ -128,7 +125,7 @@ class Gateway:
 
     def _close(self, exchange: Exchange) -> None:
         """Settle and account, in every ending."""
-        exchange.cost = _price(exchange)
+        exchange.price()
         if exchange.status == 0:
             exchange.status = 499 if exchange.ending == Kind.CLIENT_GONE.value else 500
         exchange.lease.settle(exchange.usage, exchange.cost)
@@ -149,9 +146,7 @@ class Gateway:
         permit_model(exchange.principal, call.model)
         route = exchange.world.route(call.model)
         exchange.deadline = exchange.began + deadline(route, request)
-        async with race(exchange, self._plan(exchange, route), self.pool, self.traffic) as answer:
-            exchange.cost = _price(exchange)
-            await relay(exchange, answer, reply)
+        await Delivery(exchange, self._plan(exchange, route), self.pool, self.traffic, reply).run()
 
     def _plan(self, exchange: Exchange, route: Route) -> Plan:
         call = exchange.asked
@@ -209,16 +204,6 @@ def deadline(route: Route, request: Request) -> float:
     if not digits.isdigit() or len(digits) > 9:
         raise Fault(Kind.INVALID_REQUEST, "Expected a number of seconds.", param="x-fastanchor-timeout")
     return min(route.deadline, float(asked))
-
-
-def _price(exchange: Exchange) -> int:
-    """Micro-dollars of the exchange's usage at the prices of the model that served it; the operator's prices win."""
-    served = exchange.served_model
-    if not served:
-        return 0
-    cards = exchange.world.cards
-    card = cards.get(exchange.asked.model) or cards.get(served) or catalogue.card(served)
-    return cost(card, exchange.usage, exchange.principal.plan.markup)
 
 
 def _language(path: bytes) -> str:

@@ -1,83 +1,49 @@
-"""Bytes out: a won answer to its client.
-
-After the first byte there is no way back. A stream whose upstream is cut, stalls or turns into an error ends with the
-dialect's own in-stream error and an aborted body: never with a clean end.
-"""
+"""Bytes out: a won answer to its client, until it is whole or broken."""
 
 from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
 
 import trio
 
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.dialects.relay import Relay
 from fastanchor.engine.attempt import Answer
-from fastanchor.engine.exchange import Exchange
-from fastanchor.engine.headers import answer_headers
 from fastanchor.wire import errors as wire
-from fastanchor.wire.message import Reply
+from fastanchor.wire.client_h1 import Response
 
 DRAIN_SECONDS = 0.25
 """How long a finished stream waits for its upstream's last chunk, so that the connection can be used again."""
 
+Out = Callable[[bytes], Awaitable[None]]
 
-async def relay(exchange: Exchange, answer: Answer, reply: Reply) -> None:
-    """Send the answer to the client and note what it used.
+
+async def relay(answer: Answer, carrier: Relay, out: Out, deadline: float) -> Fault | None:
+    """Carry a stream's bytes to `out` until the answer is whole (None) or broken (the fault to tell).
 
     Raises:
-        wire.ClientGone: the client left.
+        wire.ClientGone: from `out`, when the client left.
     """
-    exchange.status = 200
-    if answer.relay is None:
-        headers = answer_headers(exchange, b"application/json")
-        exchange.answer_bytes = len(answer.body)
-        await reply.respond(200, headers, answer.body)
-        return
-    try:
-        await _stream(exchange, answer, answer.relay, reply)
-    finally:
-        call = exchange.asked
-        exchange.usage = answer.relay.usage.completed(call.prompt_tokens, answer.relay.output_estimate)
-
-
-async def _stream(exchange: Exchange, answer: Answer, carrier: Relay, reply: Reply) -> None:
-    dialect = exchange.spoken
-    await reply.start(200, answer_headers(exchange, dialect.stream_type), answer.body)
-    exchange.answer_bytes = len(answer.body)
-    fault = await _pump(exchange, answer, carrier, reply)
-    if fault is None:
-        await reply.finish()
-        await _drain(answer)
-        return
-    exchange.ending = fault.kind.value
-    await reply.send(dialect.fault_event(fault, exchange.request_id))
-    reply.abort()
-
-
-async def _pump(exchange: Exchange, answer: Answer, carrier: Relay, reply: Reply) -> Fault | None:
-    """Forward until the answer is whole (None) or broken (the fault to tell)."""
     response = answer.response
-    limit = min(exchange.deadline, exchange.began + answer.candidate.channel.timeouts.total)
     while not carrier.complete and carrier.fault is None:
         try:
             data = await response.read()
         except wire.ReadTimeout:
             return Fault(Kind.STALLED)
         except (wire.Truncated, wire.BadResponse):
-            return carrier.fault or Fault(Kind.TRUNCATED)
-        out = carrier.feed(data) if data else carrier.end()
-        if out:
-            exchange.answer_bytes += len(out)
-            await reply.send(out)
+            return Fault(Kind.TRUNCATED)
+        ready = carrier.feed(data) if data else carrier.end()
+        if ready:
+            await out(ready)
         if not data:
             break
-        if trio.current_time() > limit:
+        if trio.current_time() > deadline:
             return Fault(Kind.DEADLINE)
     return carrier.fault
 
 
-async def _drain(answer: Answer) -> None:
+async def drain(response: Response) -> None:
     """Read the upstream's end of body, which mostly came with its last event, so that the connection is reused."""
-    response = answer.response
     if response.complete:
         return
     response.idle_timeout = DRAIN_SECONDS

@@ -148,6 +148,12 @@ class Plan:
         self.fault = more_useful(self.fault, fault)
         self._after(fault, waiting, now)
 
+    def broke(self, candidate: Candidate, fault: Fault, now: float) -> None:
+        """The winner's stream broke off: look for another that can go on."""
+        self.finished = False
+        self.fault = more_useful(self.fault, fault)
+        self._after(fault, _Waiting(candidate), now)
+
     @property
     def over(self) -> Fault | None:
         """The fault to tell when nothing is alive and nothing can be started any more; None while there is hope."""
