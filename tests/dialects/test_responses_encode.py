@@ -185,6 +185,18 @@ def test_a_custom_tool_that_went_out_as_a_function_comes_back_as_a_custom_call()
     assert (item["type"], item["input"], item["call_id"]) == ("custom_tool_call", "SELECT 1", "c")
 
 
+def test_a_tool_of_a_namespace_goes_by_one_name_and_comes_back_by_two() -> None:
+    tools = [{"type": "namespace", "name": "crm", "description": "d", "tools": [{"type": "function", "name": "find"}]}]
+    request = orjson.dumps({"model": "m", "input": "hi", "tools": tools})
+    offered = DIALECT.parse(answering(request).call).tools
+    assert [(tool.kind, tool.name) for tool in offered] == [("function", "crm__find")]
+    item = final(answer(*tool(0, "c", "crm__find")), request, parsed=True)["output"][0]
+    assert (item["namespace"], item["name"]) == ("crm", "find")
+    call = parse_items(orjson.dumps([item]))[0].parts[0]
+    assert isinstance(call, ToolCallPart)
+    assert call.name == "crm__find"
+
+
 def test_logprobs_ride_on_their_text_and_gather_in_the_part() -> None:
     entry = b'{"token":"%b","logprob":-0.5,"bytes":[97],"top_logprobs":[]}'
     events = answer(

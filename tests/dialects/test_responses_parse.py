@@ -205,6 +205,8 @@ def test_tools_that_the_input_adds_are_tools() -> None:
         ({"tools": {}}, "tools"),
         ({"tools": [{"name": "f"}]}, "tools[0]"),
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
+        ({"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "function"}]}]}, "tools[0].tools[0].name"),
+        ({"tools": [{"type": "namespace", "name": "n", "tools": 5}]}, "tools[0].tools"),
         ({"tool_choice": "maybe"}, "tool_choice"),
         ({"text": {"format": {"type": "json_schema"}}}, "text.format.schema"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type"),

@@ -51,6 +51,7 @@ from fastanchor.dialects.openai_responses.output import (
     Whole,
     output_json,
 )
+from fastanchor.dialects.openai_responses.tools import namespaced
 from fastanchor.dialects.openai_responses.usage import write_usage
 from fastanchor.dialects.openai_responses.words import NAME, REASONS
 
@@ -78,6 +79,7 @@ class Encoder:
         self._call_ids: dict[int, str] = {}
         self._pending: list[Envelope] = []
         self._custom_names = _custom_names(answering)
+        self._namespaced = namespaced(answering.call.body)
         self._stop: Stop | None = None
         self._usage: Usage | None = None
         self._begun = self._refused = False
@@ -243,9 +245,9 @@ class Encoder:
         if event.kind is Block.TOOL and event.tool_name in self._custom_names:
             self._wrapped[event.block] = bytearray()
         custom = event.kind is Block.CUSTOM or event.block in self._wrapped
-        call = ToolCall(
-            self._mint("ctc" if custom else "fc"), len(self._items), event.tool_id, event.tool_name, custom=custom
-        )
+        namespace, name = self._namespaced.get(event.tool_name, ("", event.tool_name))
+        item_id = self._mint("ctc" if custom else "fc")
+        call = ToolCall(item_id, len(self._items), event.tool_id, name, namespace=namespace, custom=custom)
         self._calls[event.block] = call
         self._items.append(call)
         return call.start(self._frames)

@@ -27,7 +27,7 @@ from fastanchor.core.prompt import (
 from fastanchor.dialects.openai_responses.envelope import unseal
 from fastanchor.dialects.openai_responses.parts import read_content, read_output
 from fastanchor.dialects.openai_responses.reading import decode, invalid
-from fastanchor.dialects.openai_responses.tools import read_tools
+from fastanchor.dialects.openai_responses.tools import qualified, read_tools
 from fastanchor.dialects.openai_responses.wire import arguments_of, present
 from fastanchor.dialects.openai_responses.words import CALLS, NAME
 
@@ -48,6 +48,7 @@ class _Item(msgspec.Struct):
     content: msgspec.Raw = _NONE
     call_id: str | None = None
     name: str | None = None
+    namespace: str | None = None
     arguments: msgspec.Raw = _NONE
     input: msgspec.Raw = _NONE
     output: msgspec.Raw = _NONE
@@ -154,7 +155,8 @@ def _call(item: _Item, where: str) -> ToolCallPart:
         raise invalid(f"{where}.call_id", "it is missing.")
     if not item.name:
         raise invalid(f"{where}.name", "it is missing.")
-    return ToolCallPart(item.call_id, item.name, arguments_of(item.input if custom else item.arguments), custom=custom)
+    arguments = arguments_of(item.input if custom else item.arguments)
+    return ToolCallPart(item.call_id, qualified(item.namespace, item.name), arguments, custom=custom)
 
 
 def _result(item: _Item, where: str) -> ToolResultPart:

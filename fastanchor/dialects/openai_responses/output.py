@@ -187,11 +187,14 @@ class Reasoning:
 class ToolCall:
     """A call of a function (`arguments`) or of a custom tool (`input`). Its text may be cut inside a character."""
 
-    def __init__(self, item_id: str, index: int, call_id: str, name: str, *, custom: bool) -> None:
+    def __init__(
+        self, item_id: str, index: int, call_id: str, name: str, *, custom: bool, namespace: str = ""
+    ) -> None:
         self._id = item_id.encode()
         self._index = index
         self._custom = custom
-        self._names = b'"call_id":%b,"name":%b' % (_string(call_id), _string(name))
+        group = b',"namespace":%b' % _string(namespace) if namespace else b""
+        self._names = b'"call_id":%b,"name":%b%b' % (_string(call_id), _string(name), group)
         self._status = b"in_progress"
         self._texts: list[str] = []
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode

@@ -1,8 +1,13 @@
-"""Tool definitions and tool choice, both ways. Tools are flat here: `name` and `parameters` stand beside `type`."""
+"""Tool definitions and tool choice, both ways. Tools are flat here: `name` and `parameters` stand beside `type`.
+
+A namespace is a group of tools whose calls tell the group and the name apart. No other vendor has that: its tools go
+out under one long name, `group__name`, and their calls come back taken apart.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -27,6 +32,11 @@ class _Tool(msgspec.Struct):
     parameters: msgspec.Raw = _NONE
     strict: bool | None = None
     format: msgspec.Raw = _NONE
+    tools: msgspec.Raw = _NONE
+
+
+class _Offer(msgspec.Struct):
+    tools: list[_Tool] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -49,21 +59,46 @@ class _Format(msgspec.Struct):
 
 
 def read_tools(tools: Iterable[msgspec.Raw], where: str) -> list[Tool]:
-    return [_read_tool(raw, f"{where}[{number}]") for number, raw in enumerate(tools)]
+    return [tool for number, raw in enumerate(tools) for tool in _read_tool(raw, f"{where}[{number}]")]
 
 
-def _read_tool(raw: msgspec.Raw, where: str) -> Tool:
-    """`strict` stays unsaid when it is: the API then tries to be strict, which no other vendor does."""
+def qualified(namespace: str | None, name: str) -> str:
+    """The name that a tool of a namespace goes by everywhere else."""
+    return f"{namespace}__{name}" if namespace else name
+
+
+def namespaced(body: bytes) -> dict[str, tuple[str, str]]:
+    """Qualified name → namespace and own name, of the tools that a request offers."""
+    if b'"namespace"' not in body:
+        return {}
+    groups = [tool for tool in decode(body, _Offer).tools or () if tool.type == "namespace" and present(tool.tools)]
+    return {
+        qualified(group.name, tool.name or ""): (group.name or "", tool.name or "")
+        for group in groups
+        for tool in decode(group.tools, list[_Tool], "tools")
+    }
+
+
+def _read_tool(raw: msgspec.Raw, where: str) -> list[Tool]:
     tool = decode(raw, _Tool, where)
-    if tool.type not in ("function", "custom"):
-        return Tool("hosted", tool.type, data=bytes(raw), dialect=NAME)
+    if tool.type not in ("function", "custom", "namespace"):
+        return [Tool("hosted", tool.type, data=bytes(raw), dialect=NAME)]
     if not tool.name:
         raise invalid(f"{where}.name", "it is missing.")
+    if tool.type != "namespace":
+        return [_read_own(tool, tool.name)]
+    inner = read_tools(decode(tool.tools, list[msgspec.Raw], f"{where}.tools"), f"{where}.tools")
+    return [replace(own, name=qualified(tool.name, own.name)) for own in inner]
+
+
+def _read_own(tool: _Tool, name: str) -> Tool:
+    """A tool that the client runs. `strict` stays unsaid when it is: the API then tries to be strict, which no other
+    vendor does."""
     if tool.type == "custom":
         form = bytes(tool.format) if present(tool.format) else b""
-        return Tool("custom", tool.name, tool.description or "", data=form, dialect=NAME)
+        return Tool("custom", name, tool.description or "", data=form, dialect=NAME)
     schema = bytes(tool.parameters) if present(tool.parameters) else b""
-    return Tool("function", tool.name, tool.description or "", schema, tool.strict)
+    return Tool("function", name, tool.description or "", schema, tool.strict)
 
 
 def read_choice(raw: msgspec.Raw, where: str = "tool_choice") -> ToolChoice | None:
