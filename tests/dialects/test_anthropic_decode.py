@@ -291,7 +291,7 @@ FRAMES = st.fixed_dictionaries(
             ["message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta",
              "message_stop", "ping", "message", "other"]
         )
-    },  # fmt: skip
+    },
     optional={"index": VALUES, "message": VALUES, "content_block": VALUES, "delta": VALUES, "usage": VALUES,
               "content": VALUES},
 )
