@@ -35,7 +35,10 @@ def _rebuilt(body: bytes) -> bytes:
         values = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, RecursionError):
         raise Fault(Kind.INVALID_REQUEST, _complaint(body)) from None
-    return b"{" + b",".join(orjson.dumps(key) + b":" + bytes(value) for key, value in values.items()) + b"}"
+    keys = {orjson.dumps(key): bytes(value) for key, value in values.items()}
+    if any(b"\\" in key for key in keys):  # quotes and control characters, which no field's name has
+        raise Fault(Kind.INVALID_REQUEST, "The request body has a member with a name that is not allowed.")
+    return b"{" + b",".join(key + b":" + value for key, value in keys.items()) + b"}"
 
 
 def _complaint(body: bytes) -> str:

@@ -10,7 +10,6 @@ from functools import cache
 from importlib import import_module
 
 from fastanchor.core.call import Operation
-from fastanchor.core.faults import Fault
 from fastanchor.dialects.contract import Dialect
 
 DIALECTS = (
@@ -73,18 +72,3 @@ def dialect(name: str) -> Dialect:
         raise KeyError(name)
     made: Dialect = import_module(f"fastanchor.dialects.{name}").DIALECT
     return made
-
-
-def dialect_for_path(path: bytes) -> Dialect:
-    """The language to tell a fault in when the path is no endpoint: the vendor's whose paths look like it."""
-    if path.startswith(b"/v1/messages"):
-        return dialect("anthropic")
-    if path.startswith((b"/v1beta/", b"/v1alpha/")):
-        return dialect("gemini")
-    return dialect("openai_chat")
-
-
-def status(spoken: Dialect, fault: Fault) -> int:
-    """The HTTP status of a fault in a dialect."""
-    own = fault.row.anthropic_status if spoken.name == "anthropic" else 0
-    return own or fault.status

@@ -6,6 +6,7 @@ would get another answer than it asked for. Schemas and other raw JSON keep thei
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -46,7 +47,9 @@ def write(prompt: Prompt, target: Target) -> Written:
 def _limits(draft: Draft) -> Json:
     prompt, body = draft.prompt, {}
     if prompt.max_output is not None:
-        name = "max_tokens" if draft.has("legacy_max_tokens") else "max_completion_tokens"
+        card = draft.target.card
+        modern = card is not None and "max_completion_tokens" in card.traits
+        name = "max_tokens" if draft.has("legacy_max_tokens") and not modern else "max_completion_tokens"
         body[name] = prompt.max_output
     return body | _stops(draft) | ({"n": prompt.choices} if prompt.choices > 1 else {})
 
@@ -176,14 +179,23 @@ def _reasoning(draft: Draft) -> Json:
         return {"thinking": {"type": "disabled" if off else "enabled"}}
     if draft.has("enable_thinking"):
         return {"enable_thinking": not off} | ({"thinking_budget": wanted.budget} if wanted.budget and not off else {})
-    effort = "none" if off else wanted.effort or effort_of(wanted.budget)
-    knows = card is not None and bool(card.traits & {"effort", "reasoning"})
-    if not effort or (off and not knows):  # nothing to say, or nothing to turn off
+    knows = card is None or "effort" in card.traits
+    if off and (card is None or "reasoning" not in card.traits):  # nothing to turn off
         return {}
-    if (card is not None and not knows) or draft.has("replays_reasoning"):
+    effort = _least(draft.target.model) if off else wanted.effort or effort_of(wanted.budget)
+    if not effort:
+        return {}
+    if not knows or draft.has("replays_reasoning"):
         draft.drop("reasoning_effort")
         return {}
     return {"reasoning_effort": effort}
+
+
+def _least(model: str) -> str:
+    """The effort nearest to none: the o series begins at low, gpt-5 at minimal, its successors at none."""
+    if re.match(r"o\d", model):
+        return "low"
+    return "minimal" if re.match(r"gpt-5(-|$)", model) else "none"
 
 
 def _openrouter(draft: Draft) -> Json:
