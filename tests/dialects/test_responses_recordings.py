@@ -201,6 +201,17 @@ def test_the_observer_forwards_every_byte_of_a_good_stream(folder: Path, name: s
         assert [observer.usage] == counted
 
 
+@pytest.mark.parametrize("name", STREAMS)
+def test_the_observer_knows_the_id_that_the_chain_goes_on_from(folder: Path, name: str) -> None:
+    body = (folder / f"{name}.sse").read_bytes()
+    observer = DIALECT.observer(answering().call)
+    observer.feed(body[: len(body) // 2])
+    begin = decoded(body)[0]
+    assert isinstance(begin, Begin)
+    assert observer.response_id == begin.id
+    assert observer.response_id
+
+
 @pytest.mark.parametrize("name", COMPLETED)
 def test_the_observer_commits_at_the_first_delta(folder: Path, name: str) -> None:
     body = (folder / f"{name}.sse").read_bytes()

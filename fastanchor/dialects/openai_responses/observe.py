@@ -13,7 +13,7 @@ from fastanchor.core.events import Stop
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.usage import Usage
 from fastanchor.dialects.openai_responses.usage import read_usage
-from fastanchor.dialects.openai_responses.wire import Frame, read_frame, read_item, read_response
+from fastanchor.dialects.openai_responses.wire import Frame, id_of, read_frame, read_item, read_response
 from fastanchor.dialects.openai_responses.words import CALLS, ENDINGS
 from fastanchor.providers.classify import from_event
 
@@ -24,9 +24,11 @@ _EVERY_BITS = 1 << len(_ENDS)  # the first bit of those needles that every event
 
 
 class Observer:
-    """See `contract.Observer`."""
+    """See `contract.Observer`. `response_id` is the provider's id of the response, "" until it has said it: what later
+    calls of the chain name, and what leads them to this channel again."""
 
     def __init__(self) -> None:
+        self.response_id = ""
         self.usage = Usage()
         self.stop: Stop | None = None
         self.started = False
@@ -79,12 +81,16 @@ class Observer:
             return self._ended(frame)
         if kind == "error":
             return self._fail(from_event(data))
-        self.started = self.started or kind.endswith(".delta")
+        if kind.endswith(".delta"):
+            self.started = True
+        elif not self.response_id:
+            self.response_id = id_of(bytes(frame.response))
         return None
 
     def _ended(self, frame: Frame) -> bool:
         """The terminal snapshot has the usage, also where the answer failed."""
         said = read_response(frame.response)
+        self.response_id = self.response_id or id_of(bytes(frame.response))
         self.usage = read_usage(frame.response)
         if said is None:
             return self._fail(Fault(Kind.MALFORMED_ANSWER))

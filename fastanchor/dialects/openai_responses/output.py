@@ -46,25 +46,23 @@ def _string(text: str) -> bytes:
 class TextContent:
     """A content part of a message: text or a refusal."""
 
-    __slots__ = ("_address", "_refusal", "annotations", "logprobs", "open", "texts")
+    __slots__ = ("_address", "_refusal", "annotations", "length", "logprobs", "open", "texts")
 
     def __init__(self, address: bytes, *, refusal: bool) -> None:
         self._address = address
         self._refusal = refusal
         self.open = True
         self.texts: list[str] = []
+        self.length = 0  # characters
         self.logprobs: list[bytes] = []  # the insides of arrays
         self.annotations: list[bytes] = []
-
-    @property
-    def length(self) -> int:
-        return sum(map(len, self.texts))
 
     def start(self, frames: Frames) -> bytes:
         return frames.frame(b"response.content_part.added", b'%b,"part":%b' % (self._address, self.json()))
 
     def delta(self, frames: Frames, text: str, logprobs: bytes) -> bytes:
         self.texts.append(text)
+        self.length += len(text)
         if self._refusal:
             return frames.frame(b"response.refusal.delta", b'%b,"delta":%b' % (self._address, _string(text)))
         inside = logprobs.strip()[1:-1].strip()

@@ -18,6 +18,9 @@ from fastanchor.core.call import Call
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.dialects.openai_responses.read import read
 from fastanchor.dialects.openai_responses.reading import decode
+from fastanchor.dialects.openai_responses.wire import id_of
+
+__all__ = ["continued", "deleted", "id_of", "input_items", "missing", "resumed"]
 
 _PREVIOUS = "previous_response_id"
 _NOTHING = (b"", b"[]", b"null")

@@ -135,6 +135,12 @@ def read_response(raw: bytes | msgspec.Raw) -> Response | None:
     return _read(_RESPONSE, raw)
 
 
+def id_of(response: bytes) -> str:
+    """The id of a response object, "" when it has none."""
+    said = read_response(response)
+    return (said.id or "") if said is not None else ""
+
+
 def _read(decoder: msgspec.json.Decoder[_T], raw: bytes | msgspec.Raw) -> _T | None:
     try:
         return decoder.decode(raw)
