@@ -1,8 +1,9 @@
-"""Every Gemini recording: the same events however it is cut, what they say, and what the SDK reads of their encoding."""
+"""Every Gemini recording: the same events however it is cut, what they say, what the SDK reads of their encoding."""
 
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def decoded(body: bytes, cuts: list[int] | None = None) -> list[Event]:
     decoder = DIALECT.decoder()
     events = []
     edges = [0, *sorted(cuts or []), len(body)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         events += decoder.feed(body[start:end])
     return events + decoder.end()
 
@@ -79,6 +80,10 @@ def answering(framing: str = "sse") -> Answering:
 
 def text_of(events: list[Event]) -> str:
     return "".join(event.text for event in events if isinstance(event, Text))
+
+
+def data_of(events: list[Event], kind: type[Arguments] | type[Signature]) -> list[bytes | str]:
+    return [event.data for event in events if isinstance(event, kind)]
 
 
 def usage_of(events: list[Event]) -> Usage:
@@ -194,8 +199,8 @@ def test_events_survive_their_own_encoding(recordings: Path, name: str) -> None:
         again = decoded(b"".join(encoder.feed([event]) for event in events))
         check_grammar(again)
         assert text_of(again) == text_of(events)
-        assert [e.data for e in again if isinstance(e, Arguments)] == [e.data for e in events if isinstance(e, Arguments)]
-        assert [e.data for e in again if isinstance(e, Signature)] == [e.data for e in events if isinstance(e, Signature)]
+        assert data_of(again, Arguments) == data_of(events, Arguments)
+        assert data_of(again, Signature) == data_of(events, Signature)
         assert [e.stop for e in again if isinstance(e, Finish)] == [e.stop for e in events if isinstance(e, Finish)]
         assert usage_of(again) == usage_of(events)
 
@@ -206,7 +211,7 @@ def test_the_whole_answer_reads_as_the_stream_does(recordings: Path, name: str) 
     again = DIALECT.read_answer(DIALECT.write_answer(events, answering()))
     check_grammar(again)
     assert text_of(again) == text_of(events)
-    assert [e.data for e in again if isinstance(e, Arguments)] == [e.data for e in events if isinstance(e, Arguments)]
+    assert data_of(again, Arguments) == data_of(events, Arguments)
     assert [e.stop for e in again if isinstance(e, Finish)] == [e.stop for e in events if isinstance(e, Finish)]
     assert usage_of(again) == usage_of(events)
 

@@ -6,8 +6,9 @@ Source: google-genai 3.3, ai.google.dev/api; reference wire-formats §1.5.
 
 from __future__ import annotations
 
+from fastanchor.dialects.contract import Dialect
 from fastanchor.dialects.gemini.dialect import Gemini
 
-DIALECT = Gemini()
+DIALECT: Dialect = Gemini()
 
 __all__ = ["DIALECT", "Gemini"]

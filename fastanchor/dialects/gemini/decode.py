@@ -60,7 +60,7 @@ class GeminiDecoder:
         if fault is not None:
             return events + self._fail(fault)
         self._over = True
-        events += [candidate.finished() for candidate in self._candidates.values()]
+        events += [candidate.finished() for _, candidate in sorted(self._candidates.items())]
         if not self._candidates:
             events.append(Finish(Stop.CONTENT_FILTER, native=self._blocked))
         if self._usage.input is not None and self._usage.output is None:

@@ -10,7 +10,8 @@ from fastanchor.core.faults import Fault
 from fastanchor.core.prompt import Prompt
 from fastanchor.core.usage import Usage
 from fastanchor.dialects.contract import Answering, Target, Written
-from fastanchor.dialects.gemini import edit, faults
+from fastanchor.dialects.embedding import EmbeddingAnswer, EmbeddingRequest
+from fastanchor.dialects.gemini import edit, embed, faults, observe
 from fastanchor.dialects.gemini.decode import GeminiDecoder
 from fastanchor.dialects.gemini.encode import GeminiEncoder, whole_answer
 from fastanchor.dialects.gemini.observe import GeminiObserver
@@ -20,7 +21,7 @@ from fastanchor.dialects.gemini.write import write
 
 
 class Gemini:
-    """Stateless; see `contract.Dialect`."""
+    """Stateless; see `contract.Dialect` and `embedding.EmbeddingDialect`."""
 
     name = "gemini"
     stream_type = b"text/event-stream"
@@ -55,17 +56,23 @@ class Gemini:
         return whole_answer(events, answering)
 
     def usage_of(self, body: bytes) -> Usage:
-        """Counters of a whole answer; what is not said stays None."""
-        observer = GeminiObserver()
-        observer.feed(body)
-        observer.end()
-        if observer.usage.input is not None and observer.usage.output is None:
-            observer.usage.output = 0
-        return observer.usage
+        return observe.usage_of(body)
+
+    def parse_embedding(self, call: Call) -> EmbeddingRequest:
+        return embed.parse(call)
+
+    def write_embedding(self, request: EmbeddingRequest, target: Target) -> Written:
+        return embed.write(request, target)
+
+    def read_embedding(self, body: bytes) -> EmbeddingAnswer:
+        return embed.read_answer(body)
+
+    def write_embedding_answer(self, answer: EmbeddingAnswer, answering: Answering) -> bytes:
+        return embed.write_answer(answer, answering)
 
     def fault(self, fault: Fault, request_id: str) -> bytes:
         return faults.error_body(fault, request_id)
 
     def fault_event(self, fault: Fault, request_id: str) -> bytes:
         """As an event; in a stream that is a JSON array the client's parser fails on it, as it should."""
-        return b"data: " + faults.error_body(fault, request_id).replace(b"\r", b" ").replace(b"\n", b" ") + b"\r\n\r\n"
+        return b"data: " + faults.error_line(fault, request_id) + b"\r\n\r\n"

@@ -45,6 +45,11 @@ def error_body(fault: Fault, request_id: str) -> bytes:
     return orjson.dumps({"error": error})
 
 
+def error_line(fault: Fault, request_id: str) -> bytes:
+    """The same without line ends, for a stream: the provider's body may have them, between its tokens only."""
+    return error_body(fault, request_id).replace(b"\r", b" ").replace(b"\n", b" ")
+
+
 def _details(fault: Fault, request_id: str) -> list[dict[str, Any]]:
     details: list[dict[str, Any]] = [
         {"@type": _TYPE + "ErrorInfo", "reason": fault.code.upper(), "domain": "fastanchor"},

@@ -23,6 +23,18 @@ BYTES_PER_TOKEN = 4
 MAX_CANDIDATES = 128
 
 
+def usage_of(body: bytes) -> Usage:
+    """Counters of a whole answer; what is not said stays None, but vectors have no output to count."""
+    try:
+        seen = glance(body)
+    except UNREADABLE:
+        return Usage()
+    usage = words.usage_in(seen.usage_metadata) if seen.usage_metadata else Usage()
+    if usage.output is None and (usage.input is not None or seen.candidates is None):
+        usage.output = 0
+    return usage
+
+
 class GeminiObserver:
     """See `contract.Observer`. The framing is judged by the first byte, as the decoder does."""
 

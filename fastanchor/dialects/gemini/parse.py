@@ -42,7 +42,7 @@ def parse(call: Call) -> Prompt:
     if config is not None:
         extra |= {f"generationConfig.{name}": data for name, data in config.rest(_KNOWN_CONFIG).items()}
     if extra:
-        prompt.extra[NAME] = extra
+        prompt.extra.setdefault(NAME, {}).update(extra)
     return prompt
 
 

@@ -63,7 +63,8 @@ class Contents:
         sealed = OpaqueSignature(NAME, signature) if signature else None
         if part.raw("text"):
             text = part.string("text")
-            return ThoughtPart(text, sealed) if part.flag("thought") else TextPart(text)
+            thought = part.flag("thought") or (sealed is not None and not text)
+            return ThoughtPart(text, sealed) if thought else TextPart(text)
         if (call := part.message("functionCall")) is not None:
             return self._call(call, sealed)
         if (result := part.message("functionResponse")) is not None:

@@ -34,8 +34,9 @@ class Message:
         except (msgspec.DecodeError, RecursionError):
             raise self._odd(raw) from None
         self._names = {camel(name): name for name in members}
-        self._values = {camel(name): data for name, data in ((n, bytes(v)) for n, v in members.items())
-                        if data != b"null"}
+        self._values = {
+            camel(name): data for name, data in ((n, bytes(v)) for n, v in members.items()) if data != b"null"
+        }
 
     def at(self, name: str) -> str:
         """The path of a member, spelled as the client did."""
@@ -55,7 +56,7 @@ class Message:
         return {name: data for name, data in self._values.items() if name not in known}
 
     def string(self, name: str) -> str:
-        """"" when absent."""
+        """ "" when absent."""
         data = self.raw(name)
         if not data:
             return ""

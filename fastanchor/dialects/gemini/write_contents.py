@@ -104,8 +104,10 @@ class ContentsWriter:
         return [{"text": part.text, **({"thought": True} if part.text else {}), **_sealed(part.signature)}]
 
     def _call(self, part: ToolCallPart) -> Json:
-        given = arguments.as_input(part.arguments) if part.custom else arguments.as_object(
-            part.arguments, strict=self._strict, param="messages"
+        given = (
+            arguments.as_input(part.arguments)
+            if part.custom
+            else arguments.as_object(part.arguments, strict=self._strict, param="messages")
         )
         call = {**self._id(part.id), "name": self._names.sent(part.name), "args": orjson.Fragment(given)}
         return {"functionCall": call, **_sealed(part.signature)}
