@@ -118,7 +118,7 @@ def server(answer: Answer, piece: int = 1 << 20) -> Iterator[int]:
 
 
 def load(native: Native, port: int, *options: str) -> dict[str, Any]:
-    command = [native.load, "--port", str(port), "--connections", "1", "--requests", "1", "--warm", "0", *options]
+    command = [str(native.load), "--port", str(port), "--connections", "1", "--requests", "1", "--warm", "0", *options]
     done = subprocess.run(command, input=b"go\n", capture_output=True, timeout=60, check=True)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert lines[-1]["phase"] == "done"

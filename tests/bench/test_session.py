@@ -49,6 +49,14 @@ def test_every_case_of_nginx_gives_every_metric(native: Native, tmp_path: Path) 
     assert (tmp_path / "bench.svg").read_text().startswith("<svg")
 
 
+def test_fastanchor_loses_and_mixes_up_nothing_under_load(native: Native) -> None:
+    cases = [case for case in CASES if case.name in ("plain", "burst", "paced", "large", "streams")]
+    run = carry_out(Order(cases, Scale.quick(), 1, [("fastanchor", RECIPES["fastanchor"])]), lambda *_: None)
+    own = [outcome for outcome in run.outcomes if outcome.subject == "fastanchor"]
+    assert {outcome.case.name: outcome.refused for outcome in own if outcome.refused} == {}
+    assert len(own) == len(cases)
+
+
 @needs_nginx
 def test_a_gateway_that_stops_in_the_middle_is_refused_not_measured(running: Rig) -> None:
     with launch(RECIPES["nginx"], running) as nginx:

@@ -85,7 +85,7 @@ def test_the_references_own_limits_count_where_the_case_says_so(too: bool) -> No
 
 @pytest.mark.parametrize(("direct", "refused"), [(140.0, True), (160.0, False)])
 def test_the_direct_connection_must_be_clearly_faster(direct: float, refused: bool) -> None:
-    samples = {
+    samples: dict[str, list[Sample | None]] = {
         "direct": [Sample({}, throughput=direct)],
         "nginx": cost(10),
         "gateway": cost(20, throughput=100.0),
