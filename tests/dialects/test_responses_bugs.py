@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from fastanchor.core.events import (
 from fastanchor.core.faults import Kind
 from fastanchor.core.prompt import Prompt, TextPart, Tool, Turn
 from fastanchor.dialects.contract import Target
-from fastanchor.dialects.openai_responses import DIALECT
+from fastanchor.dialects.openai_responses import DIALECT, parse_items
 from tests.dialects.responses_sdk import answering, check, decoded, encoded, read, read_stream
 
 
@@ -119,6 +120,12 @@ def test_bug_15_the_id_of_a_call_is_its_call_id() -> None:
     item = check(encoded(events))[-1]["response"]["output"][0]
     assert item["call_id"] == "call_1"
     assert item["id"] != item["call_id"]
+
+
+def test_bug_15_a_call_without_an_id_gets_one() -> None:
+    events = decoded(stream(CREATED, completed({"type": "function_call", "name": "f", "arguments": "{}"})))
+    start = next(event for event in events if isinstance(event, BlockStart))
+    assert start.tool_id
 
 
 def test_bug_24_cached_tokens_are_part_of_the_input_once() -> None:
@@ -313,6 +320,64 @@ def test_whatever_an_upstream_sends_ends_once_and_in_the_grammar(body: bytes, ta
 def test_no_body_is_more_than_a_malformed_answer(body: bytes) -> None:
     assert isinstance(DIALECT.read_answer(body)[-1], Failed)
     DIALECT.usage_of(body)
+
+
+@pytest.mark.parametrize(
+    ("frame", "ends"),
+    [
+        ({"type": "response.output_text.delta", "delta": 5}, True),  # text is lost
+        ({"type": "response.output_item.done", "output_index": 0, "item": {**SAID, "content": 5}}, True),
+        ({"type": "response.mcp_call_arguments.delta", "delta": {"a": 1}}, False),  # nothing that is told here
+        ({"type": "response.output_item.done", "output_index": 5, "item": {"type": "shell_call", "name": 5}}, False),
+    ],
+)
+def test_a_malformed_event_ends_the_answer_only_where_something_is_lost(frame: dict[str, Any], ends: bool) -> None:
+    last = decoded(stream(CREATED, frame, completed(SAID)))[-1]
+    assert isinstance(last, Failed) is ends
+
+
+@pytest.mark.parametrize("depth", [300, 2_000, 100_000])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b'{"type":"response.output_item.done","item":%b}',
+        b'{"type":"response.output_item.done","item":{"type":"message","content":%b}}',
+        b'{"type":"response.output_item.done","item":{"type":"shell_call","x":%b}}',
+        b'{"type":"response.output_text.delta","delta":"x","logprobs":%b}',
+        b'{"type":"response.completed","response":{"output":[{"x":%b}]}}',
+        b'{"type":"response.completed","response":{"error":%b}}',
+        b'{"type":"error","error":%b}',
+        b'{"x":%b}',
+    ],
+)
+def test_nesting_without_end_crashes_nothing(frame: bytes, depth: int) -> None:
+    body = frame % (b"[" * depth + b"]" * depth)
+    assert isinstance(decoded(b"data: %b\n\n" % body)[-1], End | Failed)
+    observer = DIALECT.observer(answering().call)
+    observer.feed(b"data: %b\n\n" % body)
+    observer.end()
+    assert observer.complete or observer.fault is not None
+    assert isinstance(DIALECT.read_answer(body)[-1], End | Failed)
+    DIALECT.usage_of(body)
+
+
+def test_nesting_without_end_in_an_envelope_is_no_envelope() -> None:
+    sealed = "fastanchor.1." + urlsafe_b64encode(b"[" * 100_000).decode()
+    item = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "t"}]}
+    parts = parse_items(orjson.dumps([{**item, "encrypted_content": sealed}]))[0].parts
+    assert [(part.text, part.signature) for part in parts] == [("t", None)]  # type: ignore[union-attr]
+
+
+def test_the_usage_of_a_failed_response_is_counted() -> None:
+    failed = {"id": "resp_1", "status": "failed", "error": {"code": "server_error", "message": "x"}, "output": [],
+              "usage": {"input_tokens": 7, "output_tokens": 3}}  # fmt: skip
+    body = stream(CREATED, {"type": "response.failed", "response": failed})
+    assert [event.usage.total for event in decoded(body) if isinstance(event, Counted)] == [10]
+    observer = DIALECT.observer(answering().call)
+    observer.feed(body)
+    assert observer.usage.total == 10
+    assert observer.fault is not None
+    assert observer.fault.kind is Kind.UPSTREAM_ERROR
 
 
 def test_the_number_of_blocks_is_bounded() -> None:

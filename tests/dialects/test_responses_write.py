@@ -157,12 +157,23 @@ def test_a_reasoning_model_gets_no_sampling_and_another_model_no_reasoning() -> 
         (MediaPart("document", text="plain", name="a.txt"), {"type": "input_text", "text": "a.txt\n\nplain"}),
         (MediaPart("audio", data="AA", mime="audio/mp3"),
          {"type": "input_audio", "input_audio": {"data": "AA", "format": "mp3"}}),
-        (TextPart("a", CacheMark("1h")),
-         {"type": "input_text", "text": "a", "prompt_cache_breakpoint": {"mode": "explicit", "ttl": "30m"}}),
     ],
 )  # fmt: skip
 def test_content_written(part: Any, expected: dict[str, Any]) -> None:
     assert write(said(part))["input"] == [{"type": "message", "role": "user", "content": [expected]}]
+
+
+def test_cache_marks_only_go_where_they_are_known() -> None:
+    marked = TextPart("s", CacheMark()), TextPart("a", CacheMark("1h"))
+    prompt = Prompt(turns=[Turn("system", marked[:1]), Turn("user", marked[1:])])
+    knows = Target("up", quirks=frozenset({"prompt_cache_breakpoint"}))
+    developer, user = write(prompt, knows)["input"]
+    assert developer["content"][0]["prompt_cache_breakpoint"] == {"mode": "explicit"}
+    assert user["content"][0]["prompt_cache_breakpoint"] == {"mode": "explicit", "ttl": "30m"}
+    written = DIALECT.write(prompt, TARGET)
+    assert written.dropped == ("cache_control",)
+    assert orjson.loads(written.body)["instructions"] == "s"
+    assert b"prompt_cache_breakpoint" not in written.body
 
 
 def test_a_conversation_with_tools_written() -> None:

@@ -52,6 +52,7 @@ from fastanchor.dialects.openai_responses.wire import (
     read_part,
     read_response,
     text_of,
+    type_of,
 )
 from fastanchor.dialects.openai_responses.words import CALLS, ENDINGS, NAME
 from fastanchor.providers.classify import from_event
@@ -62,6 +63,7 @@ MAX_TOOLS = 512
 _Key = tuple[int, int]  # output_index and content_index; _WHOLE for what is one block per item
 _WHOLE = -1
 _TOOLS = (Block.TOOL, Block.CUSTOM)
+_READ = ("message", "reasoning", *CALLS)  # items that become blocks of their kinds
 
 
 @dataclass(slots=True)
@@ -140,10 +142,12 @@ class Decoder:
             frame = read_frame(data)
         except ValueError:
             return [] if last else self._fail(Fault(Kind.MALFORMED_ANSWER))
-        kind = frame.kind(name) if frame is not None else ""
+        if frame is None:  # no loss if it is of a kind that says nothing here
+            return self._fail(Fault(Kind.MALFORMED_ANSWER)) if type_of(data) in self._handlers else []
+        kind = frame.kind(name)
         if kind == "error":
             return self._fail(from_event(data))
-        if frame is None or not kind.startswith("response."):
+        if not kind.startswith("response."):
             return []
         frame.type = kind
         if frame.object == "response":
@@ -176,7 +180,10 @@ class Decoder:
         said = read_response(frame.response)
         if said is None:
             raise _Broken
+        usage = read_usage(frame.response)
+        counted = [Counted(usage)] if usage.known else []
         if said.failed:
+            yield from counted
             yield from self._fail(from_event(bytes(frame.response)))
             return
         for index, raw in enumerate(said.output or ()):
@@ -185,9 +192,7 @@ class Decoder:
         self._over = True
         stop = said.stop(calls=self._tools > 0, refused=self._refused)
         yield Finish(stop, native=said.reason or said.status or "")
-        usage = read_usage(frame.response)
-        if usage.known:
-            yield Counted(usage)
+        yield from counted
         yield End()
 
     # blocks
@@ -344,24 +349,30 @@ class Decoder:
 
     def _finish_item(self, index: int, raw: msgspec.Raw) -> Iterator[Event]:
         """What the whole item says that has not been passed on, and the end of its blocks."""
-        item = read_item(raw)
-        if index in self._finished or item is None or not item.type:
+        kind = type_of(raw)
+        if index in self._finished or not kind:
             return
         self._finished.add(index)
-        key = (index, _WHOLE)
-        if item.type == "message":
+        if kind not in _READ:
+            yield from self._start((index, _WHOLE), Block.HOSTED, data=bytes(raw))
+        elif (item := read_item(raw)) is None:
+            raise _Broken
+        elif kind == "message":
             for number, part in enumerate(item.content or ()):
                 yield from self._finish_part((index, number), part)
-        elif item.type == "reasoning":
+        elif kind == "reasoning":
             yield from self._finish_reasoning(index, item, raw)
-        elif item.type in CALLS:
-            if key not in self._told and key not in self._open:
-                yield from self._start(key, CALLS[item.type], tool_id=item.call_id or "", tool_name=item.name or "")
-            if held := self._open.get(key):
-                yield from self._argue_rest(key, held, arguments_of(_given(item)))
         else:
-            yield from self._start(key, Block.HOSTED, data=bytes(raw))
+            yield from self._finish_call((index, _WHOLE), item)
         yield from self._close(lambda held_key, _: held_key[0] == index)
+
+    def _finish_call(self, key: _Key, item: Item) -> Iterator[Event]:
+        """A call without an id gets one: its result must be able to name it."""
+        if key not in self._told and key not in self._open:
+            tool_id = item.call_id or item.id or f"call_{self._blocks}"
+            yield from self._start(key, CALLS[item.type or ""], tool_id=tool_id, tool_name=item.name or "")
+        if held := self._open.get(key):
+            yield from self._argue_rest(key, held, arguments_of(_given(item)))
 
 
 def _given(item: Item) -> msgspec.Raw:

@@ -17,6 +17,7 @@ class Draft:
         self.names = Names(CHAT, (tool.name for tool in prompt.tools if tool.kind != "hosted"))
         self.members: dict[str, object] = {"model": target.model}
         self.dropped: list[str] = []
+        self.marks_cache = "prompt_cache_breakpoint" in target.quirks  # only the newest models take breakpoints
 
     def drop(self, name: str) -> None:
         """A field whose loss only tunes, labels or bills."""

@@ -10,6 +10,7 @@ import msgspec
 import orjson
 
 from fastanchor.core.call import Call
+from fastanchor.dialects.openai_responses.wire import UNREADABLE
 
 DEFAULTS: dict[str, bytes] = {
     "background": b"false",
@@ -65,7 +66,7 @@ def _settings(call: Call) -> dict[str, bytes]:
     """The echoed fields, as the client wrote them. A null counts as not sent."""
     try:
         asked = msgspec.json.decode(call.body, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         asked = {}
     settings = dict(DEFAULTS)
     for name in DEFAULTS:

@@ -42,5 +42,5 @@ def unseal(text: str) -> Envelope | None:
         return None
     try:
         return _OPENER.decode(urlsafe_b64decode(text[len(MARK) :]))
-    except ValueError:  # msgspec's and base64's errors alike
+    except (ValueError, RecursionError):  # msgspec's and base64's errors alike
         return None

@@ -24,7 +24,7 @@ from fastanchor.core.prompt import (
     ToolResultPart,
     Turn,
 )
-from fastanchor.dialects.openai_responses.envelope import unseal
+from fastanchor.dialects.openai_responses.envelope import MARK, unseal
 from fastanchor.dialects.openai_responses.parts import read_content, read_output
 from fastanchor.dialects.openai_responses.reading import decode, invalid
 from fastanchor.dialects.openai_responses.tools import qualified, read_tools
@@ -132,8 +132,11 @@ def _reasoning(conversation: Conversation, item: _Item, where: str) -> None:
     if sealed is not None and sealed.over == "call":
         _sign(conversation, sealed.call_id, sealed.signature)
         return
-    signature = sealed.signature if sealed is not None else OpaqueSignature(NAME, told) if told else None
-    redacted = sealed.over == "redacted" if sealed is not None else bool(told) and not text
+    if sealed is not None:
+        signature, redacted = sealed.signature, sealed.over == "redacted"
+    else:
+        own = told and not told.startswith(MARK)  # a damaged envelope is nobody's signature
+        signature, redacted = (OpaqueSignature(NAME, told), not text) if own else (None, False)
     if text or signature is not None:
         conversation.add("assistant", ThoughtPart(text, signature, redacted, item.id or ""), join=True)
 

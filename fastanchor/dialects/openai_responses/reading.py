@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from fastanchor.core.faults import Fault, Kind
+from fastanchor.dialects.openai_responses.wire import UNREADABLE
 
 _T = TypeVar("_T")
 _AT = re.compile(r" - at `\$(.*)`$")
@@ -19,7 +20,7 @@ def decode(raw: bytes | msgspec.Raw, kind: type[_T], where: str = "") -> _T:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
         raise _wrong(str(error), where) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise Fault(Kind.INVALID_REQUEST, "The request body is not valid JSON.", param=where) from None
 
 

@@ -10,6 +10,7 @@ import msgspec
 import orjson
 
 from fastanchor.core.usage import Usage
+from fastanchor.dialects.openai_responses.wire import UNREADABLE
 
 
 class _Lifetimes(msgspec.Struct):
@@ -61,7 +62,7 @@ def read_usage(response: bytes | msgspec.Raw) -> Usage:
     """Usage of a whole response object, nothing of which but the counters is kept. Unreadable: nothing is known."""
     try:
         counted = _COUNTED.decode(response)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return Usage()
     usage = Usage(searches=_searches(counted))
     told = counted.usage

@@ -62,6 +62,7 @@ class Item(msgspec.Struct):
     """An output item."""
 
     type: str | None = None
+    id: str | None = None
     call_id: str | None = None
     name: str | None = None
     arguments: msgspec.Raw = _ABSENT
@@ -73,6 +74,10 @@ class Item(msgspec.Struct):
     @property
     def refused(self) -> bool:
         return any(part.type == "refusal" for part in self.content or ())
+
+
+class _Typed(msgspec.Struct):
+    type: str | None = None
 
 
 class _Incomplete(msgspec.Struct):
@@ -109,9 +114,13 @@ class Response(msgspec.Struct):
         return Stop.REFUSAL if refused else Stop.END
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises on bytes that are no JSON, no UTF-8, or nested too deeply."""
+
 _FRAME = msgspec.json.Decoder(Frame)
 _PART = msgspec.json.Decoder(Part)
 _ITEM = msgspec.json.Decoder(Item)
+_TYPED = msgspec.json.Decoder(_Typed)
 _RESPONSE = msgspec.json.Decoder(Response)
 
 
@@ -121,6 +130,8 @@ def read_frame(data: bytes) -> Frame | None:
         return _FRAME.decode(data)
     except msgspec.ValidationError:
         return None
+    except RecursionError:
+        raise ValueError("the event is nested too deeply") from None
 
 
 def read_part(raw: msgspec.Raw) -> Part | None:
@@ -135,6 +146,12 @@ def read_response(raw: bytes | msgspec.Raw) -> Response | None:
     return _read(_RESPONSE, raw)
 
 
+def type_of(raw: bytes | msgspec.Raw) -> str:
+    """The type of a frame or an item that does not read as one."""
+    typed = _read(_TYPED, raw)
+    return (typed.type or "") if typed is not None else ""
+
+
 def id_of(response: bytes) -> str:
     """The id of a response object, "" when it has none."""
     said = read_response(response)
@@ -144,7 +161,7 @@ def id_of(response: bytes) -> str:
 def _read(decoder: msgspec.json.Decoder[_T], raw: bytes | msgspec.Raw) -> _T | None:
     try:
         return decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 

@@ -34,15 +34,20 @@ def write_input(draft: Draft) -> tuple[str, list[_Item]]:
     """`instructions` and `input`."""
     turns = paired(draft.prompt.turns, strict=draft.target.strict)
     instructions = ""
-    if turns and _is_plain(turns[0]):
-        instructions = "\n\n".join(part.text for part in turns[0].parts if isinstance(part, TextPart))
+    if turns and _is_plain(draft, turns[0]):
+        texts = [part for part in turns[0].parts if isinstance(part, TextPart)]
+        if any(part.cache is not None for part in texts):
+            draft.drop("cache_control")
+        instructions = "\n\n".join(part.text for part in texts)
         turns = turns[1:]
     return instructions, [item for turn in turns for item in _items(draft, turn)]
 
 
-def _is_plain(turn: Turn) -> bool:
+def _is_plain(draft: Draft, turn: Turn) -> bool:
     """A system turn that loses nothing as one text."""
-    return turn.role == "system" and all(isinstance(part, TextPart) and part.cache is None for part in turn.parts)
+    return turn.role == "system" and all(
+        isinstance(part, TextPart) and (part.cache is None or not draft.marks_cache) for part in turn.parts
+    )
 
 
 def _items(draft: Draft, turn: Turn) -> Iterator[_Item]:
@@ -134,8 +139,10 @@ def _content(draft: Draft, part: TextPart | MediaPart | RefusalPart, role: str) 
         if media is None:
             return None
         told = media
-    if part.cache is not None and role != "assistant":
+    if part.cache is not None and draft.marks_cache and role != "assistant":
         told["prompt_cache_breakpoint"] = _breakpoint(part.cache)
+    elif part.cache is not None:
+        draft.drop("cache_control")
     return told
 
 
