@@ -297,6 +297,17 @@ def test_what_changes_the_answer_is_refused_or_on_lenient_routes_dropped(members
     assert written(strict=False, **members)[1].dropped == (param,)
 
 
+@pytest.mark.parametrize(
+    ("dialect", "name", "raw"),
+    [
+        ("openai_chat", "modalities", b'["text"]'), ("gemini", "generationConfig.responseModalities", b'["TEXT"]'),
+        ("openai_responses", "background", b"false"), ("openai_responses", "truncation", b'"disabled"'),
+    ],
+)  # fmt: skip
+def test_a_default_that_is_spelled_out_asks_for_nothing(dialect: str, name: str, raw: bytes) -> None:
+    assert written(extra={dialect: {name: raw}})[1].dropped == ()
+
+
 def test_several_choices_are_refused_everywhere() -> None:
     refused("n", choices=2)
     refused("n", choices=2, strict=False)

@@ -18,7 +18,7 @@ from fastanchor.dialects.anthropic.versions import FIRST, is_version
 
 NAME = "anthropic"
 BYTES_PER_TOKEN = 4
-FORWARDED = ("anthropic-beta", "anthropic-dangerous-direct-browser-access", "anthropic-workspace-id")
+FORWARDED = ("anthropic-beta",)
 _FACTS = (b"model", b"messages", b"max_tokens", b"stream", b"system", b"tools", b"metadata")
 _COUNTED = (b"messages", b"system", b"tools")
 

@@ -40,7 +40,13 @@ _MEANINGFUL = {
     "truncation": "automatic truncation is not available on this model",
     "web_search_options": "web search options are not available on this model",
     "cachedContent": "cached content is not available on this model",
+    "generationConfig.responseModalities": "only text output is available on this model",
 }
+_DEFAULTS: dict[str, object] = {
+    # values of the above that ask for nothing
+    "modalities": ["text"], "generationConfig.responseModalities": ["TEXT"], "background": False,
+    "truncation": "disabled",
+}  # fmt: skip
 
 
 def write(prompt: Prompt, target: Target) -> Written:
@@ -79,11 +85,11 @@ def _refuse_and_drop(draft: Draft) -> None:
         if getattr(prompt, attribute):
             draft.drop(field)
     for dialect, fields in prompt.extra.items():
-        for name in fields if dialect != NAME else ():
-            if name in _MEANINGFUL:
-                draft.refuse(name, _MEANINGFUL[name])
-            else:
+        for name, raw in fields.items() if dialect != NAME else ():
+            if name not in _MEANINGFUL:
                 draft.drop(name)
+            elif orjson.loads(raw) != _DEFAULTS.get(name):
+                draft.refuse(name, _MEANINGFUL[name])
 
 
 def _format(draft: Draft, body: dict[str, Any]) -> None:
