@@ -33,7 +33,7 @@ def _rebuilt(body: bytes) -> bytes:
     """The same object with plain keys, each of them once: the last value wins, as in most parsers."""
     try:
         values = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Fault(Kind.INVALID_REQUEST, _complaint(body)) from None
     keys = {orjson.dumps(key): bytes(value) for key, value in values.items()}
     if any(b"\\" in key for key in keys):  # quotes and control characters, which no field's name has

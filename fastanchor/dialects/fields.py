@@ -23,7 +23,7 @@ class Fields:
         self.path = path
         try:
             self._members = msgspec.json.decode(source, type=dict[str, msgspec.Raw])
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise invalid(path, "it must be an object") from None
 
     def at(self, name: str) -> str:

@@ -119,11 +119,13 @@ _glances = msgspec.json.Decoder(Glance, strict=False)
 _parts = msgspec.json.Decoder(Part, strict=False)
 _groundings = msgspec.json.Decoder(Grounding, strict=False)
 
-UNREADABLE = (msgspec.DecodeError, RecursionError)
-"""What the readers below raise on bytes that are not what they should be (ValidationError is a DecodeError)."""
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises on bytes that are not what they should be (ValidationError is a DecodeError)."""
 
 
 def answer(document: bytes) -> Answer:
+    if not document.isascii():
+        document.decode()  # what stays raw is not looked at below, and has to be text too
     return _answers.decode(document)
 
 

@@ -16,7 +16,7 @@ from fastanchor.core.faults import Fault, Kind
 from fastanchor.dialects.contract import Answering, Target, Written
 from fastanchor.dialects.embedding import EmbeddingAnswer, EmbeddingRequest
 from fastanchor.dialects.gemini import faults
-from fastanchor.dialects.gemini.answers import UsageMetadata
+from fastanchor.dialects.gemini.answers import UNREADABLE, UsageMetadata
 from fastanchor.dialects.gemini.proto import Message
 
 MAX_INPUTS = 2048
@@ -93,7 +93,7 @@ def read_answer(body: bytes) -> EmbeddingAnswer:
         raise fault
     try:
         read = _answers.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         raise Fault(Kind.MALFORMED_ANSWER) from None
     vectors = read.embeddings if read.embeddings is not None else [read.embedding] if read.embedding else []
     if not vectors or not all(vector.values for vector in vectors):

@@ -11,6 +11,7 @@ import msgspec
 import orjson
 
 from fastanchor.core.faults import Fault, Kind
+from fastanchor.dialects.gemini.answers import UNREADABLE
 from fastanchor.providers import classify
 
 NAME = "gemini"
@@ -75,7 +76,7 @@ def in_band(document: bytes) -> Fault | None:
         document = document[1:-1]
     try:
         envelope = _envelopes.decode(document)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return Fault(Kind.IN_BAND_ERROR) if document.startswith(b'{"error"') else None
     if envelope.error is None:
         return None

@@ -12,6 +12,8 @@ from fastanchor._speedups import sse
 
 MAX_DOCUMENT = 8 * 1024 * 1024  # bytes
 SPACE = b" \t\r\n\xef\xbb\xbf"
+BETWEEN = SPACE + b"[],"
+"""What stands around and between the objects of an array."""
 
 _STRUCTURE = re.compile(rb'["{}\[\]]')
 _IN_STRING = re.compile(rb'["\\]')
@@ -36,14 +38,18 @@ class Elements:
         self._held += data
         spans = []
         while (end := self._scan()) is not None:
+            self._check(end - self._start)
             spans.append((self._start, end))
-        if len(self._held) - (self._start if self._level else self._at) > self._max:
-            raise sse.EventTooLarge(f"a document is longer than {self._max} bytes")
+        self._check(len(self._held) - self._start if self._level else 0)
         return self._take(spans[-1][1] if spans else 0), spans
 
     def tail(self) -> bytes:
         """What is held back."""
         return bytes(self._held)
+
+    def _check(self, size: int) -> None:
+        if size > self._max:
+            raise sse.EventTooLarge(f"a document is longer than {self._max} bytes")
 
     def _take(self, size: int) -> bytes:
         whole = bytes(self._held[:size])
@@ -109,7 +115,9 @@ class Frames:
         return []  # white space only
 
     def end(self) -> bytes:
-        """The last document of an event stream that no blank line has ended (it may be incomplete), or b""."""
+        """What may be a last document: one that no blank line has ended, or that is not complete; b"" for none."""
+        if self._elements is not None:
+            return self._elements.tail().strip(BETWEEN)
         last = self._events.end() if self._events else None
         return last.data if last else b""
 

@@ -14,7 +14,7 @@ from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.usage import Usage
 from fastanchor.dialects.gemini import faults, words
 from fastanchor.dialects.gemini.answers import UNREADABLE, Glance, GlanceCandidate, glance, part
-from fastanchor.dialects.gemini.frames import MAX_DOCUMENT, SPACE, Elements, framing
+from fastanchor.dialects.gemini.frames import BETWEEN, MAX_DOCUMENT, SPACE, Elements, framing
 
 NEEDLES = (b'"candidates"', b'"usageMetadata"', b'"promptFeedback"', b'"error"')
 MEASURE = b'"text"'
@@ -122,7 +122,7 @@ class GeminiObserver:
         """What no blank line has ended: an event counts when its JSON is whole; the close of an array is passed on."""
         if self._elements is not None:
             tail = self._elements.tail()
-            if tail.strip(SPACE) not in (b"", b"]"):
+            if tail.strip(BETWEEN):
                 self.fault = Fault(Kind.TRUNCATED)
             return tail
         tail = self._events.tail() if self._events else b""

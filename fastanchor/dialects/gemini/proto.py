@@ -15,6 +15,7 @@ import orjson
 
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.dialects.body import wrong
+from fastanchor.dialects.gemini.answers import UNREADABLE
 
 _SNAKE = re.compile(r"_([a-z0-9])")
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -30,8 +31,10 @@ class Message:
         """Raises Fault(INVALID_REQUEST)."""
         self.path = path
         try:
+            if not path and not raw.isascii():
+                raw.decode()  # what stays raw is not looked at, and has to be text too
             members = _members.decode(raw)
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             raise self._odd(raw) from None
         self._names = {camel(name): name for name in members}
         self._values = {
@@ -108,7 +111,7 @@ class Message:
             return [data]
         try:
             return [bytes(item) for item in _items.decode(data)]
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             raise wrong(self.at(name), "an array", data) from None
 
     def messages(self, name: str) -> list[Message]:

@@ -9,7 +9,7 @@ import orjson
 
 from fastanchor.core.events import Stop
 from fastanchor.core.usage import Usage
-from fastanchor.dialects.gemini.answers import LogprobsResult, Modality, TokenScore, UsageMetadata
+from fastanchor.dialects.gemini.answers import UNREADABLE, LogprobsResult, Modality, TokenScore, UsageMetadata
 
 STOPS: dict[str, Stop] = {
     "STOP": Stop.END,
@@ -117,7 +117,7 @@ def scores_out(entries: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any
     """OpenAI `logprobs` entries as the rows of chosenCandidates and of topCandidates; both empty if unreadable."""
     try:
         scores = _scores.decode(entries)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return [], []
     chosen = [_row(score) for score in scores]
     tops = [{"candidates": [_row(top) for top in score.top_logprobs or ()]} for score in scores]
