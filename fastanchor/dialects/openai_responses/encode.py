@@ -118,7 +118,8 @@ class Encoder:
         return self._frames.frame(b"response.created", snapshot) + self._frames.frame(b"response.in_progress", snapshot)
 
     def _counted(self, event: Counted) -> bytes:
-        self._usage = event.usage
+        self._usage = self._usage or Usage()
+        self._usage.update(event.usage)
         return b""
 
     def _finish(self, event: Finish) -> bytes:

@@ -132,11 +132,11 @@ def _reasoning(conversation: Conversation, item: _Item, where: str) -> None:
     if sealed is not None and sealed.over == "call":
         _sign(conversation, sealed.call_id, sealed.signature)
         return
+    signature, redacted = None, False
     if sealed is not None:
         signature, redacted = sealed.signature, sealed.over == "redacted"
-    else:
-        own = told and not told.startswith(MARK)  # a damaged envelope is nobody's signature
-        signature, redacted = (OpaqueSignature(NAME, told), not text) if own else (None, False)
+    elif told and not told.startswith(MARK):  # a damaged envelope is nobody's signature
+        signature, redacted = OpaqueSignature(NAME, told), not text
     if text or signature is not None:
         conversation.add("assistant", ThoughtPart(text, signature, redacted, item.id or ""), join=True)
 
