@@ -74,16 +74,23 @@ class Link:
         await self._send_rest(memoryview(body)[sent - len(head) :], stall)
 
     async def _send_rest(self, rest: memoryview, stall: float | None) -> None:
+        """The kernel calls a socket writable only when a good part of its buffer is free, so a peer that reads slowly
+        may have made room without a wake-up: nobody has stalled before one more send has failed."""
         while rest:
             if stall is not None:
                 self.deadline = trio.current_time() + stall
+            woken = None
             try:
                 await wait_writable(self.fd)
+            except trio.ClosedResourceError:
+                if self.closed:
+                    raise
+                woken = DeadlinePassed()
+            try:
                 rest = rest[self.sock.send(rest) :]
             except BlockingIOError:
-                continue
-            except trio.ClosedResourceError:
-                raise self._woken() from None
+                if woken is not None:
+                    raise woken from None
         if stall is not None:
             self.deadline = math.inf
 
