@@ -316,6 +316,11 @@ def test_whatever_an_upstream_sends_ends_once_and_in_the_grammar(body: bytes, ta
         assert encoded(events).endswith(b"\n\n")
 
 
+@pytest.mark.parametrize("body", [b"{}", b'{"id":"resp_1"}', b'{"output":null}', b'{"output":[],"status":"queued"}'])
+def test_an_object_that_is_no_answer_passes_for_none(body: bytes) -> None:
+    assert isinstance(DIALECT.read_answer(body)[-1], Failed)
+
+
 @given(st.binary(max_size=200))
 def test_no_body_is_more_than_a_malformed_answer(body: bytes) -> None:
     assert isinstance(DIALECT.read_answer(body)[-1], Failed)

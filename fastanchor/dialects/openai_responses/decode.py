@@ -129,8 +129,10 @@ class Decoder:
 
     def answer(self, body: bytes) -> list[Event]:
         """A whole answer: the terminal snapshot of a stream that was never sent."""
-        frame = Frame(type="response.completed", response=msgspec.Raw(body))
-        return self._carry(frame) + self._fail(Fault(Kind.MALFORMED_ANSWER))
+        said = read_response(body)
+        if said is None or not (said.failed or said.whole):
+            return self._fail(Fault(Kind.MALFORMED_ANSWER))
+        return self._carry(Frame(type="response.completed", response=msgspec.Raw(body)))
 
     # frames
 

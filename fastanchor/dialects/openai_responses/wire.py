@@ -13,7 +13,7 @@ import msgspec
 import orjson
 
 from fastanchor.core.events import Stop
-from fastanchor.dialects.openai_responses.words import FAILED, STOPS
+from fastanchor.dialects.openai_responses.words import FAILED, PENDING, STOPS
 
 _T = TypeVar("_T")
 _ABSENT = msgspec.Raw(b"")
@@ -104,6 +104,11 @@ class Response(msgspec.Struct):
     @property
     def failed(self) -> bool:
         return self.status in FAILED or present(self.error)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is an answer at all, and one that no longer grows in the background."""
+        return self.output is not None and self.status not in PENDING
 
     def stop(self, *, calls: bool, refused: bool) -> Stop:
         """Why the answer ended. The API has no word for calls and refusals: the items tell."""

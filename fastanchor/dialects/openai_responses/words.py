@@ -15,6 +15,9 @@ ENDINGS = ("response.completed", "response.incomplete", "response.failed", "resp
 FAILED = ("failed", "cancelled")
 """Statuses of a response that is no answer."""
 
+PENDING = ("queued", "in_progress")
+"""Statuses of a response that is not an answer yet."""
+
 STOPS = {"max_output_tokens": Stop.MAX_TOKENS, "content_filter": Stop.CONTENT_FILTER}
 """`incomplete_details.reason` as a stop. Others (`max_messages`, `steered`) have no counterpart."""
 
