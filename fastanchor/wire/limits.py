@@ -42,8 +42,9 @@ class ServerLimits:
     connections: int = field(default_factory=default_connections)
     """Connections at one time; more wait in the backlog of the listener."""
     half_close_aborts: bool = True
-    """A client that ends its sending side is gone, and its request is cancelled, as nginx and Envoy have it. With
-    False only a reset or a full close counts, and a request that was followed by FIN is still answered."""
+    """A client that ends its sending side is gone, and its request is cancelled (or not begun, when FIN was noticed
+    first), as nginx and Envoy have it: a stream for nobody costs money. With False only a reset or a full close
+    counts, and a request that was followed by FIN is still answered, as HAProxy and Node have it."""
 
 
 DEFAULT_LIMITS = ServerLimits()
