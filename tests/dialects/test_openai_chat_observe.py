@@ -14,7 +14,7 @@ from fastanchor.core.events import Stop
 from fastanchor.core.faults import Kind
 from fastanchor.dialects.openai_chat.observe import ChatObserver
 from tests.conftest import RECORDINGS
-from tests.dialects.chat_kit import chunk, cut, frames, observed, pieces
+from tests.dialects.chat_kit import chunk, cut, frames, observed, pieces, sdk_streamed
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
 STREAMS = [
@@ -198,6 +198,24 @@ def test_a_last_frame_without_its_blank_line_counts_when_it_is_whole() -> None:
     observed(half, [stream[:-30]])
     assert half.fault is not None
     assert half.fault.kind is Kind.TRUNCATED
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n\n"])
+@pytest.mark.parametrize("size", [3, 10_000])
+def test_a_whole_answer_in_place_of_a_stream_is_framed(end: bytes, size: int) -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": "hi", "tool_calls": [call, {**call, "id": "b"}]}
+    document = {
+        "id": "x", "object": "chat.completion", "created": 1, "model": "m", "usage": USAGE,
+        "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}],
+    }  # fmt: skip
+    observer = ChatObserver(asked=True)
+    out = observed(observer, pieces(orjson.dumps(document, option=orjson.OPT_INDENT_2) + end, size))
+    assert observer.complete
+    assert observer.usage.known
+    answer = sdk_streamed(out)
+    assert answer.choices[0].message.content == "hi"
+    assert [c.id for c in answer.choices[0].message.tool_calls] == ["a", "b"]
 
 
 def test_data_that_is_no_json_is_a_fault_where_it_is_looked_at() -> None:

@@ -70,7 +70,10 @@ class ChoiceReader:
         """One delta, or a whole message. Raises Broken."""
         delta = choice.get("delta")
         whole = not isinstance(delta, dict)
-        said = child(choice, "message") if whole else child(choice, "delta")
+        said = delta if isinstance(delta, dict) else child(choice, "message")
+        if _is_plain(choice, said):
+            self._emit(Text(self._block(Block.TEXT), said["content"]))
+            return
         logprobs = child(choice, "logprobs")
         self._take_reasoning(said)
         self._take_content(said.get("content"), _scores(logprobs, "content"))
@@ -204,6 +207,15 @@ class ChoiceReader:
         if tool.held:
             self._emit(Arguments(tool.block, bytes(tool.held)))
             tool.held.clear()
+
+
+def _is_plain(choice: dict[str, Any], said: dict[str, Any]) -> bool:
+    """Whether a choice is what nearly every chunk has: a piece of text and nothing else."""
+    content = said.get("content")
+    return (
+        len(said) == 1 and type(content) is str and content != ""
+        and not choice.get("logprobs") and not choice.get("finish_reason")
+    )  # fmt: skip
 
 
 def _scores(logprobs: dict[str, Any], name: str) -> bytes:

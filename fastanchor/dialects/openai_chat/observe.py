@@ -7,6 +7,7 @@ needle in them are: usage, a finish reason, an error, `[DONE]`. The text of the 
 - An error, in a frame of its own or beside `choices` (OpenRouter), ends the forwarding before that frame.
 - A stream is whole after `[DONE]`, or at its clean end if every choice has finished; `[DONE]` is then supplied. A last
   frame without its blank line counts when its JSON is whole, and gets the blank line that client libraries need.
+- A whole answer in place of a stream is framed as one chunk.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from fastanchor.core.usage import Usage
 from fastanchor.dialects.openai_chat.documents import load
 from fastanchor.dialects.openai_chat.stops import read_stop
 from fastanchor.dialects.openai_chat.usage import chunk_usage
+from fastanchor.dialects.openai_chat.whole import as_frame
 from fastanchor.providers.classify import from_event
 
 DONE = b"data: [DONE]\n\n"
@@ -39,6 +41,7 @@ _KEPT = ("moderation", "prompt_filter_results")  # what makes a chunk without ch
 class _Verdict(Enum):
     FORWARD = auto()
     DROP = auto()
+    FRAME = auto()  # bare JSON where a frame should be: frame it
     LAST = auto()  # forward, and nothing after it
     FAIL = auto()  # forward nothing from here on
 
@@ -135,6 +138,8 @@ class ChatObserver:
             kept.append(whole[at:start])
             if verdict is _Verdict.FAIL:
                 return b"".join(kept)
+            if verdict is _Verdict.FRAME:
+                kept.append(as_frame(load(whole[start:end])))
             at = end
         return b"".join((*kept, whole[at:])) if kept else whole
 
@@ -161,7 +166,8 @@ class ChatObserver:
         choices = chunk.get("choices")
         if choices:
             self._note(choices)
-        elif usage is not None and not self._asked and not any(chunk.get(key) for key in _KEPT):
+            return _Verdict.FRAME if raw.lstrip().startswith(b"{") else _Verdict.FORWARD
+        if usage is not None and not self._asked and not any(chunk.get(key) for key in _KEPT):
             return _Verdict.DROP
         return _Verdict.FORWARD
 
@@ -173,8 +179,8 @@ class ChatObserver:
             index = choice.get("index")
             number = index if isinstance(index, int) and 0 <= index < 128 else 0
             self._begun.add(number)
-            delta = choice.get("delta")
-            if choice.get("text") or (isinstance(delta, dict) and any(delta.get(key) for key in _CONTENT)):
+            said = choice.get("delta") or choice.get("message")
+            if choice.get("text") or (isinstance(said, dict) and any(said.get(key) for key in _CONTENT)):
                 self.started = True
             reason = choice.get("finish_reason")
             if isinstance(reason, str) and reason:
