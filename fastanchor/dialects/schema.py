@@ -104,8 +104,9 @@ class _Reduction:
 
     def _typed(self, given: Json, kind: str, depth: int, inside: tuple[str, ...]) -> Json:
         out: Json = {"type": kind.upper(), **_kept(given)}
-        if given.get("format") in _FORMATS:
-            out["format"] = given["format"]
+        form = given.get("format")
+        if isinstance(form, str) and form in _FORMATS:
+            out["format"] = form
         if kind in ("number", "integer"):
             _exclusive(given, out, kind)
         _enumerate(given, out, kind)
@@ -114,7 +115,7 @@ class _Reduction:
         properties = given.get("properties")
         if kind == "object" and isinstance(properties, dict) and properties:
             out["properties"] = {name: self.schema(one, depth + 1, inside) for name, one in properties.items()}
-            required = [name for name in _list(given.get("required")) if name in properties]
+            required = [name for name in _list(given.get("required")) if isinstance(name, str) and name in properties]
             if required:
                 out["required"] = required
         return out

@@ -179,6 +179,22 @@ def test_bug_01_parallel_calls_are_blocks_of_their_own_with_ids_of_their_own() -
     assert [event.data for event in events if isinstance(event, Arguments)] == [b'{"n":0}', b'{"n":1}', b'{"n":2}']
 
 
+def test_bug_11_the_token_limit_is_told_as_such() -> None:
+    assert only(decoded(sse(document({"text": "x"}, finish="MAX_TOKENS"))), Finish).stop is Stop.MAX_TOKENS
+
+
+def test_bug_12_arguments_are_the_same_streamed_and_whole() -> None:
+    one = document({"functionCall": {"name": "f", "args": {"a": 1}}}, finish="STOP")
+    for body in (sse(one), orjson.dumps([one]), orjson.dumps(one)):
+        assert [event.data for event in decoded(body) if isinstance(event, Arguments)] == [b'{"a":1}']
+
+
+def test_bug_13_arguments_that_ride_with_the_name_are_kept() -> None:
+    first = partial({"jsonPath": "$.a", "stringValue": "x"}, name="f")
+    events = decoded(sse(first, partial({"jsonPath": "$.b", "stringValue": "y"}), document(finish="STOP")))
+    assert only(events, Arguments).data == b'{"a":"x","b":"y"}'
+
+
 def test_a_calls_own_id_is_kept() -> None:
     events = decoded(sse(document({"functionCall": {"id": "own", "name": "f"}}, finish="STOP")))
     assert only(events, BlockStart).tool_id == "own"
@@ -515,7 +531,7 @@ def test_no_bytes_raise(data: bytes) -> None:
 
 
 JSON: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
         st.sampled_from([

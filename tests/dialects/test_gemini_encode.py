@@ -287,7 +287,7 @@ def test_a_rejection_of_geminis_own_is_passed_on_unmodified() -> None:
     assert orjson.loads(DIALECT.fault(foreign, "r"))["error"]["status"] == "NOT_FOUND"
 
 
-def test_an_in_stream_rejection_is_one_event_though_its_body_has_lines() -> None:
+def test_bug_43_an_in_stream_rejection_is_one_event_though_its_body_has_lines() -> None:
     body = b'{\n "error": {\r\n "code": 400}}'
     fault = Fault(Kind.PROVIDER_REJECTED, "no", status=400, provider_dialect="gemini", provider_body=body)
     assert documents(DIALECT.fault_event(fault, "r")) == [{"error": {"code": 400}}]

@@ -61,7 +61,7 @@ def refused(prompt: Prompt, **options: Any) -> Fault:
     return caught.value
 
 
-def test_leading_system_turns_are_the_instruction_and_later_ones_stay_in_place() -> None:
+def test_bug_30_leading_system_turns_are_the_instruction_and_later_ones_stay_in_place() -> None:
     prompt = Prompt(turns=[
         Turn("system", (TextPart("one"),)), Turn("system", (TextPart("two"),)),
         Turn("user", (TextPart("a"),)), Turn("assistant", (TextPart("b"),)),
@@ -138,7 +138,7 @@ def conversation(*results: Part, signature: OpaqueSignature | None = None) -> Pr
     ])  # fmt: skip
 
 
-def test_calls_and_results_keep_their_bytes_order_names_and_ids() -> None:
+def test_bug_27_calls_and_results_keep_their_bytes_order_names_and_ids() -> None:
     out = written(conversation()).body
     assert b'"args":{"n": 12345678901234567890123, "b": 1}' in out
     contents = orjson.loads(out)["contents"]
@@ -147,6 +147,27 @@ def test_calls_and_results_keep_their_bytes_order_names_and_ids() -> None:
         {"functionResponse": {"id": "c1", "name": "f", "response": {"output": "one"}}},
         {"functionResponse": {"id": "c2", "name": "g", "response": {"output": "two"}}},
     ]}  # fmt: skip
+
+
+def test_bug_14_results_come_right_after_their_calls_before_what_else_was_said() -> None:
+    prompt = conversation(TextPart("and then"), ToolResultPart("c2", ()), ToolResultPart("c1", ()))
+    prompt.turns.insert(2, Turn("user", (TextPart("wait"),)))
+    parts = body(prompt)["contents"][2]["parts"]
+    assert [next(iter(part)) for part in parts] == ["functionResponse", "functionResponse", "text", "text"]
+
+
+def test_bug_16_neighbours_of_one_role_are_one_content() -> None:
+    prompt = Prompt(
+        turns=[Turn("user", (TextPart("a"),)), Turn("user", (TextPart("b"),)), Turn("assistant", (TextPart("c"),))]
+    )
+    prompt.turns += [Turn("assistant", (TextPart("d"),)), Turn("user", (TextPart("e"),))]
+    assert [content["role"] for content in body(prompt)["contents"]] == ["user", "model", "user"]
+
+
+def test_bug_18_empty_texts_and_turns_are_left_out() -> None:
+    prompt = said(TextPart(""), TextPart("a"))
+    prompt.turns += [Turn("assistant", (TextPart(""),)), Turn("user", (TextPart("b"),))]
+    assert body(prompt)["contents"] == [{"role": "user", "parts": [{"text": "a"}, {"text": "b"}]}]
 
 
 def test_ids_are_left_out_where_the_upstream_takes_none() -> None:
@@ -180,7 +201,7 @@ def test_a_call_without_a_result_is_refused_or_answered_with_an_error() -> None:
     assert "error" in body(prompt, strict=False)["contents"][2]["parts"][1]["functionResponse"]["response"]
 
 
-def test_own_signatures_go_back_and_foreign_ones_do_not() -> None:
+def test_bug_21_own_signatures_go_back_and_foreign_ones_do_not() -> None:
     own, foreign = OpaqueSignature("gemini", "b3du"), OpaqueSignature("anthropic", "Zm9yZWlnbg==")
     assert body(conversation(signature=own))["contents"][1]["parts"][1]["thoughtSignature"] == "b3du"
     assert b"Zm9yZWlnbg" not in written(conversation(signature=foreign)).body
