@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fastanchor.core.call import Call
 from fastanchor.core.faults import Fault, Kind
-from fastanchor.dialects import relay
+from fastanchor.dialects import registry, relay
 from fastanchor.dialects.contract import Answering, Target
 from fastanchor.dialects.embedding import EmbeddingAnswer, EmbeddingDialect, EmbeddingRequest
 from fastanchor.dialects.openai_embeddings import MAX_INPUTS, OpenAIEmbeddings
@@ -144,3 +144,13 @@ def test_chat_is_not_offered(method: str) -> None:
     arguments = {"observer": (read(),), "parse": (read(),), "encoder": (told(read()),), "decoder": ()}[method]
     with pytest.raises(Fault):
         getattr(DIALECT, method)(*arguments)
+
+
+def test_embeddings_cross_to_gemini_and_back() -> None:
+    gemini = registry.dialect("gemini")
+    call = read(input=["a", "b"], dimensions=2)
+    body = orjson.loads(relay.request(DIALECT, gemini, call, Target("embed")).body)
+    assert [row["content"]["parts"][0]["text"] for row in body["requests"]] == ["a", "b"]
+    out = orjson.loads(relay.whole(gemini, DIALECT, b'{"embeddings":[{"values":[0.5]},{"values":[1]}]}', told(call)))
+    assert [row["embedding"] for row in out["data"]] == [[0.5], [1.0]]
+    assert out["usage"]["prompt_tokens"] == call.prompt_tokens
