@@ -60,12 +60,11 @@ class ClientConnection:
         try:
             with contextlib.suppress(OSError):  # who answers and closes before it has read all is heard out
                 await link.send_both(head, body)
-            received = await self._receive_head(b"")
-            for _ in range(MAX_INTERIM):
-                response, rest = received
+            rest = b""
+            for interim in range(MAX_INTERIM + 1):
+                response, rest = await self._receive_head(rest, begun=interim > 0)
                 if response.status >= 200:
-                    return received
-                received = await self._receive_head(rest)
+                    return response, rest
             raise BadResponse("too many interim responses")
         except DeadlinePassed:
             raise ResponseTimeout(f"no response head within {within:g} s") from None
@@ -74,9 +73,9 @@ class ClientConnection:
         finally:
             link.deadline = math.inf
 
-    async def _receive_head(self, data: bytes) -> tuple[ResponseHead, bytes]:
+    async def _receive_head(self, data: bytes, *, begun: bool) -> tuple[ResponseHead, bytes]:
+        """The next head and what came behind it; `begun` when an interim response has come before it."""
         scanned = 0
-        fresh = not data
         while not data or (head := parse_response(data, scanned=scanned)) is None:
             scanned = len(data)
             try:
@@ -84,7 +83,7 @@ class ClientConnection:
             except OSError:
                 more = b""
             if not more:
-                if fresh and not data:
+                if not begun and not data:
                     raise ResetBeforeResponse("connection ended before the response")
                 raise Truncated("connection ended within the response head")
             data += more
