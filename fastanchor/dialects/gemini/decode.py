@@ -27,7 +27,8 @@ class GeminiDecoder:
         self._frames = Frames()
         self._numbers = Numbers()
         self._candidates: dict[int, CandidateReader] = {}
-        self._usage = Usage()
+        self._input: int | None = None
+        self._counted = False  # a count of the output has been seen
         self._searches = 0
         self._blocked = ""
         self._begun = False
@@ -63,9 +64,8 @@ class GeminiDecoder:
         events += [candidate.finished() for _, candidate in sorted(self._candidates.items())]
         if not self._candidates:
             events.append(Finish(Stop.CONTENT_FILTER, native=self._blocked))
-        if self._usage.input is not None and self._usage.output is None:
-            self._usage.output = 0  # zero counters are left out of proto3 JSON
-            events.append(Counted(self._usage))
+        if self._input is not None and not self._counted:
+            events.append(Counted(Usage(self._input, 0)))  # zero counters are left out of proto3 JSON
         return [*events, End()]
 
     def _last(self, document: bytes) -> list[Event]:
@@ -114,9 +114,10 @@ class GeminiDecoder:
     def _count(self, usage: Usage) -> list[Event]:
         """Counters are cumulative: the last one wins, and one that is missing keeps its value."""
         usage.searches = self._searches
-        if usage == Usage():
+        if usage.input is None and usage.output is None:
             return []
-        self._usage.update(usage)
+        self._input = usage.input if usage.input is not None else self._input
+        self._counted = self._counted or usage.output is not None
         return [Counted(usage)]
 
     def _incomplete(self) -> Fault | None:

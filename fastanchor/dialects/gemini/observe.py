@@ -104,6 +104,8 @@ class GeminiObserver:
 
     def _event(self, raw: bytes) -> bool:
         """Read one raw event; False when it is an error. Bare JSON, Gemini's error between events, is read too."""
+        if b'"error"' not in raw and (data := sse.data_of(raw)):
+            return self._document(data)
         reader = sse.Decoder(max_event=MAX_DOCUMENT)
         last = [*reader.feed(raw), reader.end()]
         return all(self._document(event.data) for event in last if event is not None)

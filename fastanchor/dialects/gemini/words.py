@@ -47,13 +47,13 @@ REASONS: dict[Stop, str] = {
 
 def usage_in(meta: UsageMetadata) -> Usage:
     """Prompt counts include cached tokens but not what tools read; candidates exclude thoughts."""
-    prompt, read = meta.prompt_token_count, meta.tool_use_prompt_token_count
-    written, thoughts = meta.candidates_token_count, meta.thoughts_token_count
+    prompt, written = meta.prompt_token_count, meta.candidates_token_count
+    thoughts = _count(meta.thoughts_token_count)
     return Usage(
-        input=None if prompt is None else max(0, prompt) + max(0, read or 0),
-        output=None if written is None and thoughts is None else max(0, written or 0) + max(0, thoughts or 0),
-        cache_read=max(0, meta.cached_content_token_count or 0),
-        reasoning=max(0, thoughts or 0),
+        input=None if prompt is None else _count(prompt) + _count(meta.tool_use_prompt_token_count),
+        output=None if written is None and meta.thoughts_token_count is None else _count(written) + thoughts,
+        cache_read=_count(meta.cached_content_token_count),
+        reasoning=thoughts,
         audio_input=_audio(meta.prompt_tokens_details),
         audio_output=_audio(meta.candidates_tokens_details),
     )
@@ -78,8 +78,16 @@ def usage_out(usage: Usage) -> dict[str, Any]:
     return counts
 
 
+def _count(told: int | None) -> int:
+    return told if told is not None and told > 0 else 0
+
+
 def _audio(details: list[Modality] | None) -> int:
-    return sum(max(0, row.token_count or 0) for row in details or () if row.modality == "AUDIO")
+    tokens = 0
+    for row in details or ():
+        if row.modality == "AUDIO":
+            tokens += _count(row.token_count)
+    return tokens
 
 
 def _modalities(total: int, audio: int) -> list[dict[str, Any]]:
