@@ -26,7 +26,7 @@ from fastanchor.core.prompt import (
     ToolResultPart,
     Turn,
 )
-from fastanchor.dialects.gemini import DIALECT
+from fastanchor.dialects.gemini import DIALECT, Gemini
 from fastanchor.dialects.gemini.proto import camel
 from tests.dialects import gemini_sdk
 
@@ -352,6 +352,12 @@ RICH_PROMPT = Prompt(
         "safetySettings": b'[{"category": "HARM_CATEGORY_HATE_SPEECH", "threshold": "BLOCK_NONE"}]',
     }},
 )  # fmt: skip
+
+
+def test_a_token_count_is_answered_by_the_estimate() -> None:
+    call = read({"generateContentRequest": HI}, "/v1beta/models/m:countTokens")
+    assert orjson.loads(Gemini().count_tokens_answer(call)) == {"totalTokens": call.prompt_tokens}
+    assert DIALECT.parse(call).turns == [Turn("user", (TextPart("hi"),))]
 
 
 def test_the_body_of_a_pass_through_keeps_its_bytes() -> None:

@@ -189,10 +189,14 @@ def test_a_result_is_an_object(result: ToolResultPart, response: Any) -> None:
     assert out["contents"][2]["parts"][0]["functionResponse"]["response"] == response
 
 
-def test_a_results_picture_stands_beside_it() -> None:
+def test_a_results_picture_stands_after_the_results_or_inside_its_own() -> None:
     result = ToolResultPart("c1", (TextPart("see"), MediaPart("image", data="iVBORw==", mime="image/png")))
-    parts = body(conversation(result, ToolResultPart("c2", ())))["contents"][2]["parts"]
-    assert [next(iter(part)) for part in parts] == ["functionResponse", "inlineData", "functionResponse"]
+    prompt = conversation(result, ToolResultPart("c2", ()))
+    parts = body(prompt)["contents"][2]["parts"]
+    assert [next(iter(part)) for part in parts] == ["functionResponse", "functionResponse", "inlineData"]
+    parts = body(prompt, "gemini-3-pro")["contents"][2]["parts"]
+    assert [next(iter(part)) for part in parts] == ["functionResponse", "functionResponse"]
+    assert parts[0]["functionResponse"]["parts"] == [{"inlineData": {"mimeType": "image/png", "data": "iVBORw=="}}]
 
 
 def test_a_call_without_a_result_is_refused_or_answered_with_an_error() -> None:

@@ -16,7 +16,7 @@ from fastanchor.dialects.gemini.decode import GeminiDecoder
 from fastanchor.dialects.gemini.encode import GeminiEncoder, whole_answer
 from fastanchor.dialects.gemini.observe import GeminiObserver
 from fastanchor.dialects.gemini.parse import parse
-from fastanchor.dialects.gemini.read import read
+from fastanchor.dialects.gemini.read import count_tokens_answer, read
 from fastanchor.dialects.gemini.write import write
 
 
@@ -57,6 +57,10 @@ class Gemini:
 
     def usage_of(self, body: bytes) -> Usage:
         return observe.usage_of(body)
+
+    def count_tokens_answer(self, call: Call) -> bytes:
+        """The answer to `countTokens` where no provider can be asked."""
+        return count_tokens_answer(call)
 
     def parse_embedding(self, call: Call) -> EmbeddingRequest:
         return embed.parse(call)

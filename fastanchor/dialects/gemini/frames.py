@@ -102,6 +102,7 @@ class Frames:
     def feed(self, data: bytes) -> list[bytes]:
         """The documents that are complete now. Raises EventTooLarge."""
         if self._events is None and self._elements is None:
+            data = data.lstrip(SPACE)  # a byte order mark too, and what is left of one that was cut
             kind = framing(data)
             if kind == "sse":
                 self._events = sse.Decoder(max_event=MAX_DOCUMENT)

@@ -9,6 +9,8 @@ import re
 from typing import TypeAlias
 from urllib.parse import parse_qs, unquote
 
+import orjson
+
 from fastanchor._speedups.peek import Peek, count_text, peek
 from fastanchor.core.call import Call, Operation
 from fastanchor.core.faults import Fault, Kind
@@ -67,6 +69,11 @@ def read(body: bytes, path: str, query: str) -> Call:
         affinity=_text(found, ("cachedContent", "cached_content")),
         options={"verb": verb, "framing": "sse" if alt == "sse" else "array"},
     )
+
+
+def count_tokens_answer(call: Call) -> bytes:
+    """The answer to `countTokens` where no provider can be asked: the estimate."""
+    return orjson.dumps({"totalTokens": call.prompt_tokens})
 
 
 def _required(found: Peek, names: tuple[str, ...]) -> None:

@@ -45,9 +45,9 @@ class _Writer:
 
     def written(self) -> Written:
         prompt, target = self._prompt, self._target
-        signs = thinking.manner(target).kind == "level"
+        generation_3 = thinking.manner(target).kind == "level"
         contents = ContentsWriter(
-            self._names, strict=target.strict, sign_calls=signs, call_ids="no_call_ids" not in target.quirks
+            self._names, strict=target.strict, generation_3=generation_3, call_ids="no_call_ids" not in target.quirks
         )
         self._foreign()
         body: Json = {}

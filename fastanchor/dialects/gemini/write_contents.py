@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+import msgspec
 import orjson
 
 from fastanchor.core.faults import Fault, Kind
@@ -34,6 +35,8 @@ NAME = "gemini"
 
 Json: TypeAlias = dict[str, Any]
 
+_RAW = dict[str, msgspec.Raw]
+
 PLACEHOLDER = "skip_thought_signature_validator"
 """What Gemini 3 takes in place of the signature of a call that another model made (vendor docs)."""
 
@@ -47,11 +50,12 @@ _MIMES = {"image/jpg": "image/jpeg", "audio/mp3": "audio/mpeg", "wav": "audio/wa
 class ContentsWriter:
     """Writes the conversation of one prompt. `dropped` names what could not be carried."""
 
-    def __init__(self, names: Names, *, strict: bool, sign_calls: bool, call_ids: bool) -> None:
+    def __init__(self, names: Names, *, strict: bool, generation_3: bool, call_ids: bool) -> None:
         self.dropped: list[str] = []
         self._names = names
         self._strict = strict
-        self._sign_calls = sign_calls  # every step's first call needs a signature
+        # from Gemini 3 on every step's first call needs a signature, and results may hold media
+        self._generation_3 = generation_3
         self._call_ids = call_ids
 
     def write(self, given: list[Turn]) -> tuple[Json | None, list[Json]]:
@@ -71,8 +75,10 @@ class ContentsWriter:
         parts: list[Json] = []
         for part in turn.parts:
             parts += self._part(part)
-        if self._sign_calls and turn.role == "assistant":
+        if self._generation_3 and turn.role == "assistant":
             _sign_first_call(parts)
+        if turn.role == "user":
+            parts.sort(key=lambda part: "functionResponse" not in part)  # results first, media beside them after
         return {"role": "model" if turn.role == "assistant" else "user", "parts": parts} if parts else None
 
     def _part(self, part: Part) -> list[Json]:
@@ -92,7 +98,7 @@ class ContentsWriter:
                 return self._result(part)
             case HostedPart():
                 if part.dialect == NAME:
-                    return [_fragment(part.data)]
+                    return [_members(part.data)]
                 self._drop("hosted_tool_items", True)
         return []
 
@@ -113,11 +119,13 @@ class ContentsWriter:
         return {"functionCall": call, **_sealed(part.signature)}
 
     def _result(self, part: ToolResultPart) -> list[Json]:
-        """The texts as `output` (or `error`); media beside them, in the same turn."""
+        """The texts as `output` (or `error`); media inside where the model takes them there, else beside it."""
         text = "\n".join(one.text for one in part.parts if isinstance(one, TextPart))
         response = {"error" if part.is_error else "output": _value(text)}
         result = {**self._id(part.id), "name": self._names.sent(part.name), "response": response}
         beside = [media(one) for one in part.parts if isinstance(one, MediaPart)]
+        if beside and self._generation_3:
+            return [{"functionResponse": {**result, "parts": beside}}]
         return [{"functionResponse": result}, *beside]
 
     def _id(self, tool_id: str) -> Json:
@@ -214,5 +222,6 @@ def _value(text: str) -> object:
     return text
 
 
-def _fragment(data: bytes) -> Any:
-    return orjson.Fragment(data)
+def _members(data: bytes) -> Json:
+    """The members of a raw object, each keeping its bytes."""
+    return {name: orjson.Fragment(bytes(value)) for name, value in msgspec.json.decode(data, type=_RAW).items()}
