@@ -10,14 +10,14 @@ from __future__ import annotations
 import contextlib
 import math
 import select
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import trio
 
 from fastanchor._speedups.http1 import BadMessage, ChunkDecoder, ResponseHead, parse_response, request_head
 
 from .dial import Origin
-from .errors import BadResponse, ReadTimeout, ResetBeforeResponse, ResponseTimeout, Truncated
+from .errors import BadResponse, NothingYet, ReadTimeout, ResetBeforeResponse, ResponseTimeout, Truncated
 from .link import DeadlinePassed, Link
 from .message import OWN_FIELDS, Header, Headers
 
@@ -121,9 +121,11 @@ class Response:
         "_keep_alive",
         "_left",
         "_owner",
+        "_still_since",
         "complete",
         "headers",
         "idle_timeout",
+        "patience",
         "reused",
         "status",
     )
@@ -143,6 +145,9 @@ class Response:
         self.reused = reused
         self.idle_timeout: float | None = None
         """Seconds allowed between two reads of the body; None: no limit."""
+        self.patience: float | None = None
+        """Seconds after which a read raises NothingYet and may be called again; None: reads wait for `idle_timeout`."""
+        self._still_since: float | None = None  # since when a read that was given up has waited
         self.complete = False
         """The body has been read to the end that its framing promised."""
         self._owner = owner
@@ -177,7 +182,7 @@ class Response:
     async def read(self) -> bytes:
         """The next bytes of the body, as one receive brought them; b"" at its complete end.
 
-        Raises ReadTimeout, Truncated, BadResponse; the connection is then closed.
+        Raises ReadTimeout, Truncated, BadResponse; the connection is then closed. Raises NothingYet; it then is not.
         """
         data = self._buffer
         self._buffer = b""
@@ -213,16 +218,17 @@ class Response:
         if connection is None:
             raise Truncated("the response has been closed")
         link = connection.link
+        now = trio.current_time()
+        since = now if self._still_since is None else self._still_since
         try:
-            if self.idle_timeout is not None:
-                link.deadline = trio.current_time() + self.idle_timeout
+            link.deadline = self._deadline(since, now)
             data = await link.recv()
         except DeadlinePassed:
-            self.close()
-            raise ReadTimeout(f"no bytes of the body within {self.idle_timeout:g} s") from None
+            self._give_up(since)
         except OSError:
             self.close()
             raise Truncated("connection reset within the body") from None
+        self._still_since = None
         if not data:
             if self._decoder is not None or self._left != UNTIL_CLOSE:
                 self.close()
@@ -230,6 +236,19 @@ class Response:
             self._keep_alive = False
             self._end()
         return data
+
+    def _deadline(self, since: float, now: float) -> float:
+        """When a read has waited long enough, for good or for its caller."""
+        end = math.inf if self.idle_timeout is None else since + self.idle_timeout
+        return end if self.patience is None else min(end, now + self.patience)
+
+    def _give_up(self, since: float) -> NoReturn:
+        """A deadline has passed: that of the body (ReadTimeout), or only the reader's (NothingYet)."""
+        if self.idle_timeout is None or trio.current_time() < since + self.idle_timeout:
+            self._still_since = since
+            raise NothingYet(f"no bytes of the body within {self.patience or 0.0:g} s")
+        self.close()
+        raise ReadTimeout(f"no bytes of the body within {self.idle_timeout:g} s")
 
     def _decoded(self, data: bytes) -> bytes:
         decoder = self._decoder

@@ -111,8 +111,6 @@ class Dialer:
         raise ConnectTimeout(f"no connection to {origin.host} within {within:g} s")
 
     async def _connect(self, origin: Origin, deadline: float) -> socket.socket:
-        if origin.is_unix:
-            return await connect(socket.AF_UNIX, origin.host)
         addresses = literal(origin) or await self._resolver.resolve(origin.host, origin.port)
         reason = "no address"
         for i, (family, where) in enumerate(addresses):
@@ -128,7 +126,9 @@ class Dialer:
 
 
 def literal(origin: Origin) -> list[Address]:
-    """The one address of an origin whose host is an IP address."""
+    """The one address of an origin whose host needs no look-up."""
+    if origin.is_unix:
+        return [(socket.AF_UNIX, origin.host)]
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             socket.inet_pton(family, origin.host)

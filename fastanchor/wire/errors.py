@@ -64,6 +64,10 @@ class ReadTimeout(WireError):
     """The body stood still for longer than the response's idle timeout."""
 
 
+class NothingYet(WireError):
+    """The body stood still for longer than the reader's patience; the response is as it was and can be read on."""
+
+
 class Truncated(WireError):
     """The peer ended the connection before the end that the framing promised."""
 

@@ -22,6 +22,8 @@ from .server_h1 import Drain, serve_connection
 logger = logging.getLogger(__name__)
 
 ACCEPTS_PER_PASS = 64
+MAX_UNSENT = 128 * 1024
+"""Bytes of an answer that the kernel takes beyond what is on its way to the client: a slow one costs no more memory."""
 EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 GONE_ALREADY = frozenset((errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR))
 EXHAUSTED_PAUSE = 0.1
@@ -128,8 +130,6 @@ class _AcceptLoop:
 
     def __init__(self, listener: socket.socket, limits: ServerLimits) -> None:
         listener.setblocking(False)
-        if listener.family != socket.AF_UNIX:  # inherited by what it accepts
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._listener = listener
         self._room = limits.connections
         self._free = trio.Event()
@@ -168,6 +168,9 @@ class _AcceptLoop:
                 if error.errno in EXHAUSTED:
                     return taken, error
                 raise
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT)
             taken.append((sock, peer_name(sock.family, address)))
         return taken, None
 

@@ -38,7 +38,7 @@ async def raw_upstream(*scripts: Callable[[RawUpstream], Script]) -> AsyncIterat
                 return  # the client under test may hang up at any point
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(lambda: trio.serve_listeners(serve_one, listeners))
+        nursery.start_soon(trio.serve_listeners, serve_one, listeners)
         yield up
         nursery.cancel_scope.cancel()
 
@@ -56,7 +56,7 @@ def says(*answers: bytes, step: int = 0, hold: bool = False) -> Callable[[RawUps
                 for at in range(0, len(answer), step or max(1, len(answer))):
                     await stream.send_all(answer[at : at + (step or len(answer))])
                     if step:
-                        await trio.sleep(0)
+                        await trio.lowlevel.checkpoint()
             if hold:
                 await stream.receive_some()
 

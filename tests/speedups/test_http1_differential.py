@@ -130,7 +130,9 @@ def test_decoders_agree_on_anything(tail: bytes, step: int) -> None:
 
 
 CHUNKY = st.lists(
-    st.sampled_from([b"1\r\nx\r\n", b"0\r\n", b"\r\n", b"X: y\r\n", b"2;a\r\nxy\r\n", b"\r", b"\n", b";", b"f", b"GET"]),
+    st.sampled_from(
+        [b"1\r\nx\r\n", b"0\r\n", b"\r\n", b"X: y\r\n", b"2;a\r\nxy\r\n", b"\r", b"\n", b";", b"f", b"GET"]
+    ),
     max_size=12,
 ).map(b"".join)
 

@@ -241,7 +241,9 @@ class TestFailures:
             assert client.ended
         assert "unfinished" in caplog.text
 
-    async def test_errors_of_the_body_are_answered_when_the_handler_does_not(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_errors_of_the_body_are_answered_where_the_handler_does_not(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         async def handler(request: Request, reply: Reply) -> None:
             async with trio.open_nursery():  # nurseries wrap errors in groups
                 await request.body()

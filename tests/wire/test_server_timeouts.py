@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -93,7 +95,7 @@ async def test_a_slow_body_above_the_lowest_rate(autojump_clock: MockClock) -> N
 
 async def test_a_slow_handler_is_not_the_clients_fault(autojump_clock: MockClock) -> None:
     async def handler(request: Request, reply: Reply) -> None:
-        while await request.read():
+        while await request.read():  # noqa: ASYNC110 - a slow reader
             await trio.sleep(100)
         await reply.respond(200, [], b"")
 
@@ -123,7 +125,7 @@ async def test_a_client_that_does_not_read(autojump_clock: MockClock) -> None:
     async def handler(request: Request, reply: Reply) -> None:
         begun = trio.current_time()
         await reply.start(200, [])
-        with pytest.raises(ClientGone):
+        with contextlib.suppress(ClientGone):
             while True:
                 await reply.send(b"x" * 65536)
         ended.append(trio.current_time() - begun)
@@ -166,7 +168,9 @@ async def test_the_lingering_read_ends(autojump_clock: MockClock) -> None:
 async def test_the_lingering_read_is_bounded_in_bytes() -> None:
     async with served(Recorder(), LIMITS) as client:
         await client.write(b"nonsense\r\n\r\n")
-        with pytest.raises((BrokenPipeError, ConnectionResetError)):
-            for _ in range(20):
-                client.sock.send(b"x" * 10_000)
+        sent = 0
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while sent < 200_000:
+                sent += client.sock.send(b"x" * 10_000)
                 await trio.testing.wait_all_tasks_blocked()
+        assert 64 * 1024 <= sent < 100_000
