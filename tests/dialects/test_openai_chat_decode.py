@@ -291,7 +291,7 @@ def test_an_event_beyond_the_cap_ends_the_answer() -> None:
 
 
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(max_size=4),
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
         st.sampled_from([
@@ -307,17 +307,9 @@ anything = st.recursive(
 
 @given(st.lists(anything, max_size=4), st.booleans())
 def test_no_document_can_break_it(documents: list[Any], done: bool) -> None:
-    stream = b"".join(b"data: " + orjson.dumps(row, default=str) + b"\n\n" for row in documents if _fits(row))
+    stream = b"".join(b"data: " + orjson.dumps(row) + b"\n\n" for row in documents)
     events = decoded(ChatDecoder(), [stream + (b"data: [DONE]\n\n" if done else b"")])
     check_grammar(events)
-
-
-def _fits(row: Any) -> bool:
-    try:
-        orjson.dumps(row)
-    except TypeError:
-        return False
-    return True
 
 
 @given(st.lists(st.fixed_dictionaries({}, optional={
