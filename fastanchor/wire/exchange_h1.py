@@ -206,14 +206,18 @@ class H1Reply:
         await self._connection.send(head + self._framed(first))
 
     async def send(self, data: bytes) -> None:
+        if self.finished or not self.started:
+            raise RuntimeError("the answer is not being streamed")
         if data and not self._bodiless:
             await self._connection.send(chunk(data) if self._chunked else data)
 
     async def finish(self, last: bytes = b"") -> None:
+        if self.finished or not self.started:
+            raise RuntimeError("the answer is not being streamed")
         if self._chunked:
             await self._connection.send(chunk(last) + LAST_CHUNK)
-        elif last:
-            await self.send(last)
+        elif last and not self._bodiless:
+            await self._connection.send(last)
         self.finished = True
 
     def abort(self) -> None:

@@ -45,7 +45,8 @@ class Request(Protocol):
 
 
 class Reply(Protocol):
-    """The one answer to a request: `respond`, or `start` and `send`… and `finish`. All of them raise ClientGone."""
+    """The one answer to a request: `respond`, or `start` and `send`… and `finish`. All of them raise ClientGone, and
+    RuntimeError out of this order."""
 
     started: bool
     """Whether the head has gone out: from here on only this answer can be given."""

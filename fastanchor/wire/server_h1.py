@@ -200,7 +200,9 @@ class Connection:
 
     async def _settle(self, request: H1Request, reply: H1Reply) -> None:
         """Before the next head: the answer is whole, and nothing is left of the request's body."""
-        if not reply.finished and not self.link.closed:
+        if self.gone:
+            reply.abort()
+        elif not reply.finished:
             logger.error("handler left its answer unfinished: %r", request)
             await self._answer_error(reply, 500, "internal error")
         if not self.ending and not request.ended:
@@ -221,7 +223,7 @@ class Connection:
             raise self._lost() from None
 
     def _lost(self) -> ClientGone:
-        self.ending = True
+        self.gone = self.ending = True
         return ClientGone("the client reset the connection, or does not read")
 
     # -- endings ------------------------------------------------------------------------------------------------------

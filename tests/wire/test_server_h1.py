@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from types import ModuleType
 
 import pytest
 import trio
 
-from fastanchor.wire import BodyTooLarge, Drain, Reply, Request, ServerLimits
+from fastanchor.wire import BodyTooLarge, ClientGone, Drain, Reply, Request, ServerLimits
 from tests.kit.wires import Recorder, served
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -204,6 +205,25 @@ class TestStream:
             assert client.ended
 
 
+    @pytest.mark.parametrize("finished", [False, True])
+    async def test_nothing_is_sent_outside_a_stream(self, finished: bool) -> None:
+        async def handler(request: Request, reply: Reply) -> None:
+            if finished:
+                await reply.start(200, [])
+                await reply.finish()
+            with pytest.raises(RuntimeError):
+                await reply.send(b"x")
+            with pytest.raises(RuntimeError):
+                await reply.finish(b"x")
+            if not finished:
+                await reply.respond(200, [], b"")
+
+        async with served(handler) as client:
+            await client.write(GET + GET)
+            assert client.statuses() == (200, 200)
+            assert not client.ended
+
+
 class TestFailures:
     async def test_a_failing_handler_is_a_500_and_closes(self, caplog: pytest.LogCaptureFixture) -> None:
         async def handler(request: Request, reply: Reply) -> None:
@@ -225,6 +245,16 @@ class TestFailures:
             await client.write(GET)
             assert client.read().endswith(b"3\r\none\r\n")
             assert client.ended
+
+    async def test_a_handler_that_shrugs_off_a_client_that_left(self, caplog: pytest.LogCaptureFixture) -> None:
+        async def handler(request: Request, reply: Reply) -> None:
+            with trio.CancelScope(shield=True), contextlib.suppress(ClientGone):
+                client.sock.close()
+                await reply.start(200, [], b"one")
+
+        async with served(handler) as client:
+            await client.write(GET)
+        assert caplog.text == ""
 
     @pytest.mark.parametrize("begin", [False, True])
     async def test_a_handler_that_leaves_its_answer_unfinished(
