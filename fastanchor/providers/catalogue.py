@@ -25,15 +25,20 @@ _SUFFIX = re.compile(
     r"(?:-v\d+(?::\d+)?|@(?:\d{8}|default|latest)|-latest|-20\d{6}|-20\d\d-\d\d-\d\d|-preview(?:-\d\d-(?:20\d\d|\d\d))?"
     r"|-exp(?:-\d{4})?|-\d{3}|-(?:0[1-9]|1[0-2])\d\d|:(?:nitro|floor|exacto|thinking|extended))\Z"
 )
+MAX_NAME = 256  # characters; names come from clients, and are kept
 _MARKS = 4  # most that are taken off
 
 
-@lru_cache(maxsize=4096)
 def card(model: str) -> ModelCard | None:
     """The card of a model under any of its known names, None when nothing is known of it.
 
     Without a price its `prices` are empty, and the model of an unknown vendor has no card at all.
     """
+    return _found(model) if len(model) <= MAX_NAME else None
+
+
+@lru_cache(maxsize=4096)
+def _found(model: str) -> ModelCard | None:
     plain = _plain(model)
     row = next((row for name in dict.fromkeys((model, *plain)) if (row := _data().find(name)) is not None), None)
     kin = next((found for name in (*plain, model) if (found := family(name)) is not None), None)

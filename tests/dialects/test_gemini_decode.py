@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,14 @@ def test_bug_01_parallel_calls_are_blocks_of_their_own_with_ids_of_their_own() -
     assert [start.block for start in starts] == [0, 1, 2]
     assert [start.tool_id for start in starts] == ["call_r1_0", "call_r1_1", "call_r1_2"]
     assert [event.data for event in events if isinstance(event, Arguments)] == [b'{"n":0}', b'{"n":1}', b'{"n":2}']
+
+
+def test_minted_ids_are_short_and_plain_enough_for_every_provider() -> None:
+    call = {"functionCall": {"name": "f"}}
+    events = decoded(sse(document(*[call] * 512, finish="STOP", responseId="é/" + "x" * 100)))
+    ids = [event.tool_id for event in events if isinstance(event, BlockStart)]
+    assert len(set(ids)) == 512
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,40}", tool_id) for tool_id in ids)
 
 
 def test_bug_11_the_token_limit_is_told_as_such() -> None:

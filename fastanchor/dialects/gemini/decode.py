@@ -6,6 +6,7 @@ candidate that began (or the prompt was blocked), and `Finish` waits for it, sin
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from fastanchor._speedups import sse
@@ -18,6 +19,9 @@ from fastanchor.dialects.gemini.candidate import CandidateReader, Numbers
 from fastanchor.dialects.gemini.frames import Frames
 
 MAX_CANDIDATES = 128
+MAX_ID = 28  # characters of the response id in a call's: OpenAI refuses ids of more than 40
+
+_NO_ID = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class GeminiDecoder:
@@ -108,7 +112,7 @@ class GeminiDecoder:
             return []
         self._begun = True
         response_id = read.response_id or ""
-        self._numbers.response_id = "".join(c for c in response_id if c.isascii() and (c.isalnum() or c in "_-"))[:48]
+        self._numbers.response_id = _NO_ID.sub("", response_id)[:MAX_ID]
         return [Begin(response_id, read.model_version or "", _unix(read.create_time))]
 
     def _count(self, usage: Usage) -> list[Event]:
