@@ -1,0 +1,118 @@
+"""How clients are told of their limits, in the forms that their libraries read.
+
+    X-RateLimit-Limit, -Remaining, -Reset                       requests; the reset in unix seconds
+    x-ratelimit-{limit,remaining,reset}-{requests,tokens}       OpenAI; the reset as a duration ("6m0s")
+    anthropic-ratelimit-{requests,tokens}-{limit,remaining,reset}   Anthropic; the reset in RFC 3339
+    X-Remaining-Credits                                         dollars with two decimals
+
+Of several limits on the same thing the one of the shortest span is told, as the vendors do. A plan without a limit on
+requests tells its concurrent requests in their place. A reset is when the limit is whole again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from math import ceil
+from typing import TypeAlias
+
+from fastanchor.policy.limits import Rule, Terms
+from fastanchor.policy.windows import Windows
+
+Fields: TypeAlias = list[tuple[bytes, bytes]]
+Reset: TypeAlias = Callable[[float, float], bytes]
+"""Writes a reset from the time now (unix seconds) and the seconds until then."""
+
+REQUESTS = ("requests_per_minute", "requests_per_day", "concurrent_requests")
+TOKENS = ("tokens_per_minute", "tokens_per_hour", "tokens_per_day", "tokens_per_month")
+
+
+class LimitHeaders:
+    """The fields of one key, as far as they stay the same from answer to answer.
+
+    Args:
+        anthropic: in Anthropic's form, else in OpenAI's.
+    """
+
+    __slots__ = ("_requests", "_shown", "_tokens")
+
+    def __init__(self, terms: Terms, *, anthropic: bool) -> None:
+        self._requests = _chosen(REQUESTS, terms)
+        self._shown: list[_Shown] = []
+        if self._requests is not None:
+            self._shown.append(_Shown("x-ratelimit-{}", *self._requests, unix_seconds))
+        form = "anthropic-ratelimit-{1}-{0}" if anthropic else "x-ratelimit-{0}-{1}"
+        for what, chosen in (("requests", self._requests), ("tokens", _chosen(TOKENS, terms))):
+            if chosen is not None:
+                self._shown.append(_Shown(form.replace("{1}", what), *chosen, rfc_3339 if anthropic else in_seconds))
+
+    def fields(self, remaining: Sequence[int], balance: int | None, now: Windows, unix: float) -> Fields:
+        """Fields of an answer; `remaining` in the order of the terms, `balance` in micro-dollars or None."""
+        fields: Fields = []
+        for shown in self._shown:
+            shown.add(fields, remaining, now, unix)
+        if balance is not None:
+            fields.append((b"x-remaining-credits", dollars(balance)))
+        return fields
+
+
+class _Shown:
+    """Three fields: limit, remaining, reset."""
+
+    __slots__ = ("cap", "limit", "place", "remaining", "reset", "rule", "write")
+
+    def __init__(self, form: str, place: int, rule: Rule, cap: int, write: Reset) -> None:
+        self.place, self.rule, self.cap, self.write = place, rule, cap, write
+        self.limit = (form.format("limit").encode(), b"%d" % cap)
+        self.remaining = form.format("remaining").encode()
+        self.reset = form.format("reset").encode()
+
+    def add(self, fields: Fields, remaining: Sequence[int], now: Windows, unix: float) -> None:
+        left = remaining[self.place]
+        if self.rule.window:
+            wait = now.end(self.rule.window) - unix
+        elif self.rule.per_minute:
+            wait = (self.cap - left) * 60.0 / self.cap
+        else:
+            wait = 0.0
+        fields += (self.limit, (self.remaining, b"%d" % left), (self.reset, self.write(unix, wait)))
+
+
+def unix_seconds(unix: float, wait: float) -> bytes:
+    return b"%d" % ceil(unix + wait)
+
+
+def in_seconds(unix: float, wait: float) -> bytes:
+    return duration(wait)
+
+
+def rfc_3339(unix: float, wait: float) -> bytes:
+    return _instant(ceil(unix + wait))
+
+
+@lru_cache(maxsize=256)
+def _instant(unix: int) -> bytes:
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode("ascii")
+
+
+def dollars(micro: int) -> bytes:
+    """Micro-dollars as dollars with two decimals, rounded towards zero."""
+    return b"%s%d.%02d" % (b"-" if micro <= -10_000 else b"", *divmod(abs(micro) // 10_000, 100))
+
+
+def duration(seconds: float) -> bytes:
+    """Go's form, as OpenAI sends it: `12ms`, `1s`, `6m0s`, `23h59m1s`."""
+    if seconds < 1:
+        return b"%dms" % ceil(seconds * 1000) if seconds > 0 else b"0s"
+    minutes, rest = divmod(ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return b"%dh%dm%ds" % (hours, minutes, rest)
+    return b"%dm%ds" % (minutes, rest) if minutes else b"%ds" % rest
+
+
+def _chosen(names: tuple[str, ...], terms: Terms) -> tuple[int, Rule, int] | None:
+    """The first of the names that is limited: its place among the terms, itself, its cap."""
+    found = {rule.name: (i, rule, cap) for i, (rule, cap) in enumerate(terms.rules)}
+    return next((found[name] for name in names if name in found), None)

@@ -1,0 +1,203 @@
+"""What a key may take: from a plan to the list of limits of one request, and from a refusal to its fault.
+
+Rules:
+- A key's own limit and its plan's both hold: the narrower of the two is the cap. 0 is no limit.
+- A request reserves an estimate: its prompt, and as many tokens as it may generate (`max_tokens`; without that the
+  plan's `max_tokens_per_request`, the model's most or DEFAULT_OUTPUT, whichever is least) times its choices.
+- `max_tokens_per_request` bounds the prompt and the `max_tokens` of a request, each by itself. A larger `max_tokens` is
+  refused, or lowered where the plan says `cap_max_tokens`; a longer prompt is refused.
+- A request that no wait could admit, because it alone is larger than a limit, is refused as too large (400) and not as
+  too fast (429). An estimate that the client did not ask for is cut to the limit instead.
+- Credits used up are not a matter of time: 402, without a wait.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from fastanchor._speedups.bucket import GAUGE, MOST, NOT_OPEN, RATE, WINDOW, Limit
+from fastanchor.core.call import Call
+from fastanchor.core.faults import Fault, Kind
+from fastanchor.core.model import ModelCard
+from fastanchor.core.principal import Plan, Principal
+from fastanchor.policy.pricing import PER, tier_for
+from fastanchor.policy.windows import Windows
+
+DEFAULT_OUTPUT: Final = 4_096
+"""Tokens reserved for an answer that nothing bounds."""
+
+BUSY_WAIT: Final = 1.0
+"""Seconds a client is told to wait where nobody can know: for a place among concurrent requests, for an account."""
+
+RATE_KEEP: Final = 120
+"""Seconds after which a rate is whole again, whatever was taken (but for debts)."""
+
+SECOND: Final = 1_000_000_000
+
+
+class Rule(NamedTuple):
+    """One limit of a plan: its name there, where it is counted, and what (tokens or requests)."""
+
+    name: str
+    kind: int
+    tokens: bool
+    window: str  # hour, day, month or ""
+
+    @property
+    def per_minute(self) -> bool:
+        return RATE <= self.kind < WINDOW
+
+
+RULES: Final = (
+    Rule("concurrent_requests", GAUGE, False, ""),
+    Rule("requests_per_minute", RATE, False, ""),
+    Rule("tokens_per_minute", RATE + 1, True, ""),
+    Rule("requests_per_day", WINDOW, False, "day"),
+    Rule("tokens_per_hour", WINDOW + 1, True, "hour"),
+    Rule("tokens_per_day", WINDOW + 2, True, "day"),
+    Rule("tokens_per_month", WINDOW + 3, True, "month"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The limits of one key, compiled: `rules` with their caps in the order in which they are taken.
+
+    `tightest` is the smallest cap on tokens; `metered`: the organisation's credits pay for it.
+    """
+
+    plan: str
+    rules: tuple[tuple[Rule, int], ...]
+    tightest: int
+    max_tokens: int
+    cap_max_tokens: bool
+    metered: bool
+    markup: int
+
+
+class Demand(NamedTuple):
+    """What one request reserves. `max_output`: what its answer must be held to, None when it already is."""
+
+    tokens: int
+    cost: int  # micro-dollars
+    max_output: int | None = None
+
+
+def terms(principal: Principal) -> Terms:
+    """The terms of a key."""
+    plan, own = principal.plan, principal.limits
+    caps = ((rule, _narrower(plan, own, rule.name)) for rule in RULES)
+    rules = tuple((rule, min(cap, MOST)) for rule, cap in caps if cap)
+    return Terms(
+        plan.name,
+        rules,
+        min((cap for rule, cap in rules if rule.tokens), default=MOST),
+        _narrower(plan, own, "max_tokens_per_request"),
+        plan.cap_max_tokens,
+        plan.credits is not None,
+        plan.markup,
+    )
+
+
+def _narrower(plan: Plan, own: Plan | None, name: str) -> int:
+    caps: list[int] = [getattr(plan, name), 0 if own is None else getattr(own, name)]
+    return min((cap for cap in caps if cap > 0), default=0)
+
+
+def demand(call: Call, terms: Terms, card: ModelCard | None) -> Demand:
+    """What a call reserves under the terms, at the prices of its model's card.
+
+    Raises:
+        Fault: INVALID_REQUEST when the call alone is larger than a limit, which is named.
+    """
+    prompt = max(0, call.prompt_tokens)
+    if call.operation == "count_tokens":  # generates nothing and is charged by nobody
+        return Demand(0, 0)
+    asked = None if call.operation == "embeddings" else call.max_output
+    held = _within_request(prompt, asked, terms)
+    output = 0 if call.operation == "embeddings" else _output(held if held is not None else asked, card)
+    choices = max(1, call.choices)
+    tokens = prompt + output * choices
+    if tokens > terms.tightest:
+        if prompt > terms.tightest or asked is not None:
+            raise _too_large(min(tokens, MOST), terms)
+        tokens, output = terms.tightest, (terms.tightest - prompt) // choices
+    price = _price(card, prompt, output * choices, terms.markup)
+    return Demand(tokens, price, held if call.operation == "chat" else None)
+
+
+def _price(card: ModelCard | None, prompt: int, output: int, markup: int) -> int:
+    """What so much would cost, nothing of it cached (as `pricing.cost`, for the two counts that are known)."""
+    tier = tier_for(card, prompt)
+    dearest = max(tier.output, tier.reasoning or 0, tier.audio_output or 0)
+    total = prompt * max(tier.input, tier.cache_write or 0, tier.cache_write_1h or 0) + output * dearest
+    return -(-(total + total * markup // PER) // PER)
+
+
+def _within_request(prompt: int, asked: int | None, terms: Terms) -> int | None:
+    """The plan's bound on `max_tokens` where it must be put into the request, else None."""
+    most = terms.max_tokens
+    if not most:
+        return None
+    limit = f"the plan '{terms.plan}' allows max_tokens_per_request = {most}"
+    if prompt > most:
+        raise Fault(Kind.INVALID_REQUEST, f"The prompt has about {prompt} tokens; {limit}.")
+    if asked is not None and asked > most and not terms.cap_max_tokens:
+        raise Fault(Kind.INVALID_REQUEST, f"The request asks for {asked} tokens; {limit}.", param="max_tokens")
+    return most if asked is None or asked > most else None
+
+
+def _output(asked: int | None, card: ModelCard | None) -> int:
+    if asked is not None:
+        return max(0, asked)
+    return min(card.max_output, DEFAULT_OUTPUT) if card and card.max_output else DEFAULT_OUTPUT
+
+
+def _too_large(tokens: int, terms: Terms) -> Fault:
+    rule, cap = next((rule, cap) for rule, cap in terms.rules if rule.tokens and cap < tokens)
+    return Fault(
+        Kind.INVALID_REQUEST,
+        f"The request may take about {tokens} tokens; the plan '{terms.plan}' allows {rule.name} = {cap}.",
+    )
+
+
+class Frame:
+    """The terms within one hour: everything about a request's limits that does not change from request to request.
+
+    `keep` is the unix time until which the key's counters mean something.
+    """
+
+    __slots__ = ("_parts", "keep", "until", "windows")
+
+    def __init__(self, terms: Terms, now: Windows) -> None:
+        numbers = {"": 0, "hour": now.hour, "day": now.day, "month": now.month}
+        self._parts = [(rule.kind, cap, rule.tokens, numbers[rule.window]) for rule, cap in terms.rules]
+        self.windows = now
+        self.until = now.hour_end
+        self.keep = max([now.hour_end + RATE_KEEP, *(now.end(rule.window) for rule, _ in terms.rules if rule.window)])
+
+    def limits(self, tokens: int) -> list[Limit]:
+        """The limits of one request, in the order of the terms."""
+        return [(kind, cap, tokens if counts else 1, number) for kind, cap, counts, number in self._parts]
+
+    def used(self, requests: int, tokens: int) -> list[int]:
+        """What to settle for, in the same order."""
+        tokens = min(max(0, tokens), MOST)
+        return [tokens if part[2] else requests for part in self._parts]
+
+
+def rate_limited(terms: Terms, place: int, wait: int, now: Windows, unix: float) -> Fault:
+    """The fault of a refusal by the limit at `place`, which would admit in `wait` nanoseconds where that is known."""
+    rule, cap = terms.rules[place]
+    known = now.end(rule.window) - unix if rule.window else wait / SECOND
+    seconds = known if known > 0 else BUSY_WAIT
+    message = f"Rate limit exceeded: {rule.name} = {cap} (plan '{terms.plan}')."
+    return Fault(Kind.RATE_LIMIT, message, retry_after=seconds)
+
+
+def out_of_credits(wait: int) -> Fault:
+    """The fault of a refusal by the balance."""
+    if wait == NOT_OPEN:
+        return Fault(Kind.LEDGER_UNAVAILABLE, "The account is not open yet.", retry_after=BUSY_WAIT)
+    return Fault(Kind.INSUFFICIENT_QUOTA)
