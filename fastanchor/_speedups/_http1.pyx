@@ -2,25 +2,19 @@
 """The compiled half of `http1` (its twin is `_http1_pure`).
 
 The parsers read a strict subset of the grammar in one pass: origin-form, HTTP/1.1, fields whose meaning is plain. They
-never refuse anything: whatever is not in the subset, incomplete heads included, goes to the twin, which decides. The
-chunk decoder is a state machine over bytes that leaves extensions and trailers to the module it shares with the twin.
-Sizes are Py_ssize_t or unsigned 64-bit with explicit caps; nothing is read past the length of its object.
+never refuse anything: whatever is not in the subset, incomplete heads included, goes to the twin, which decides.
+Sizes are Py_ssize_t with explicit caps; nothing is read past the length of its object.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp, memcpy
 
 from . import _http1_pure as pure
-from ._http1_chunks import MAX_EXTENSIONS as _MAX_EXTENSIONS
-from ._http1_chunks import MAX_SIZE_LINE as _MAX_SIZE_LINE
-from ._http1_chunks import Trailers, check_extension
-from ._http1_types import REQUEST_LIMITS, RESPONSE_LIMITS, BadMessage, RequestHead, ResponseHead, UnsafeHeader
+from ._http1_chunked import ChunkDecoder, chunk
+from ._http1_types import REQUEST_LIMITS, RESPONSE_LIMITS, RequestHead, ResponseHead, UnsafeHeader
 
-cdef Py_ssize_t MAX_EXTENSIONS = _MAX_EXTENSIONS
-cdef Py_ssize_t MAX_SIZE_LINE = _MAX_SIZE_LINE
 cdef dict REASONS = pure.REASONS
 cdef bytes V11 = b"1.1"
-cdef bytes V10 = b"1.0"
 cdef bytes NOTHING = b""
 
 # -- tables -----------------------------------------------------------------------------------------------------------
@@ -29,7 +23,6 @@ cdef unsigned char LOWER[256]  # a token character in lower case; 0 for anything
 cdef unsigned char IS_VALUE[256]  # HTAB, SP, VCHAR, obs-text
 cdef unsigned char IS_TARGET[256]  # VCHAR but "#"
 cdef unsigned char IS_HOST[256]  # letters, digits, "-", "."
-cdef signed char HEX[256]
 
 
 cdef int _fill_tables() except -1:
@@ -40,18 +33,14 @@ cdef int _fill_tables() except -1:
         IS_VALUE[c] = c == 9 or 0x20 <= c <= 0x7E or c >= 0x80
         IS_TARGET[c] = 0x21 <= c <= 0x7E and c != 35
         IS_HOST[c] = 0
-        HEX[c] = -1
     for c in token:
         LOWER[c] = c
     for c in range(48, 58):
         LOWER[c] = c
         IS_HOST[c] = 1
-        HEX[c] = c - 48
     for c in range(97, 123):
         LOWER[c] = LOWER[c - 32] = c
         IS_HOST[c] = IS_HOST[c - 32] = 1
-    for c in range(6):
-        HEX[97 + c] = HEX[65 + c] = 10 + c
     IS_HOST[45] = IS_HOST[46] = 1
     return 0
 
@@ -351,147 +340,6 @@ def parse_response(buf, limits=RESPONSE_LIMITS, Py_ssize_t scanned=0):
     return pure.parse_response(data, limits, scanned)
 
 
-# -- chunks -----------------------------------------------------------------------------------------------------------
-
-cdef enum:
-    SIZE
-    EXTENSION
-    SIZE_LF
-    DATA
-    DATA_CR
-    DATA_LF
-    TRAILERS
-    BEYOND
-
-
-cdef class ChunkDecoder:
-    """See `_http1_pure.ChunkDecoder`."""
-
-    cdef readonly bint done
-    cdef readonly bytes rest
-    cdef int _phase
-    cdef int _digits
-    cdef Py_ssize_t _line  # bytes of the size line so far
-    cdef unsigned long long _left
-    cdef unsigned long long _room
-    cdef Py_ssize_t _extensions
-    cdef bytearray _extension
-    cdef object _limits
-    cdef object _trailers
-
-    def __init__(self, max_body=pure.UNBOUNDED, limits=REQUEST_LIMITS):
-        self.done = False
-        self.rest = NOTHING
-        self._phase = SIZE
-        self._digits = 0
-        self._line = 0
-        self._left = 0
-        self._room = max_body
-        self._extensions = 0
-        self._extension = None
-        self._limits = limits
-        self._trailers = None
-
-    def feed(self, data):
-        """The next decoded bytes of the body."""
-        cdef bytes text = data if type(data) is bytes else bytes(data)
-        cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(text)
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(text)
-        cdef Py_ssize_t pos = 0, take
-        cdef bytes only = NOTHING
-        cdef list pieces = None
-        while pos < size:
-            if self._phase == DATA:
-                take = size - pos
-                if <unsigned long long>take > self._left:
-                    take = <Py_ssize_t>self._left
-                piece = text if take == size else PyBytes_FromStringAndSize(<const char*>p + pos, take)
-                if pieces is not None:
-                    pieces.append(piece)
-                elif only is NOTHING:
-                    only = piece
-                else:
-                    pieces = [only, piece]
-                pos += take
-                self._left -= <unsigned long long>take
-                if self._left == 0:
-                    self._phase = DATA_CR
-            elif self._phase < DATA:
-                self._size_byte(p[pos])
-                pos += 1
-            elif self._phase == DATA_CR or self._phase == DATA_LF:
-                if p[pos] != (13 if self._phase == DATA_CR else 10):
-                    raise BadMessage(400, "chunk data longer than its size")
-                self._phase = DATA_LF if self._phase == DATA_CR else SIZE
-                pos += 1
-            elif self._phase == TRAILERS:
-                self._end(text, pos)
-                break
-            else:
-                self.rest += text
-                break
-        return only if pieces is None else b"".join(pieces)
-
-    cdef int _size_byte(self, unsigned char c) except -1:
-        """One byte of a chunk-size line."""
-        self._line += 1
-        if c == 10:
-            if self._phase != SIZE_LF:
-                raise BadMessage(400, "invalid chunk size")
-            return self._size_known()
-        if self._line >= MAX_SIZE_LINE or self._phase == SIZE_LF:
-            raise BadMessage(400, "invalid chunk size")
-        if self._phase == SIZE:
-            if HEX[c] >= 0 and self._digits < 16:
-                self._digits += 1
-                self._left = (self._left << 4) | <unsigned long long>HEX[c]
-                return 0
-            if c == 59 and self._digits:
-                self._phase = EXTENSION
-                self._extension = bytearray(b";")
-                return 0
-        elif IS_VALUE[c]:
-            self._extension.append(c)
-            return 0
-        if c != 13 or not self._digits:
-            raise BadMessage(400, "invalid chunk size")
-        self._phase = SIZE_LF
-        return 0
-
-    cdef int _size_known(self) except -1:
-        """The size line has ended."""
-        if self._extension is not None:
-            check_extension(bytes(self._extension))
-            self._extensions += len(self._extension)
-            self._extension = None
-            if self._extensions > MAX_EXTENSIONS:
-                raise BadMessage(400, "too many chunk extensions")
-        if self._left > self._room:
-            raise BadMessage(413, "body too large")
-        self._room -= self._left
-        self._phase = DATA if self._left else TRAILERS
-        self._digits = 0
-        self._line = 0
-        return 0
-
-    cdef int _end(self, bytes text, Py_ssize_t pos) except -1:
-        """Behind the last chunk: mostly the blank line at once."""
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(text)
-        cdef const char* p = PyBytes_AS_STRING(text)
-        if self._trailers is None and size - pos >= 2 and p[pos] == 13 and p[pos + 1] == 10:
-            rest = PyBytes_FromStringAndSize(p + pos + 2, size - pos - 2)
-        else:
-            if self._trailers is None:
-                self._trailers = Trailers(self._limits)
-            rest = self._trailers.feed(PyBytes_FromStringAndSize(p + pos, size - pos))
-            if rest is None:
-                return 0
-        self.rest = rest
-        self.done = True
-        self._phase = BEYOND
-        return 0
-
-
 # -- writers ----------------------------------------------------------------------------------------------------------
 
 
@@ -575,31 +423,3 @@ def request_head(bytes method, bytes target, headers):
     if not safe:
         raise UnsafeHeader("unsafe byte in the method or the request-target")
     return _with_fields(b"%b %b HTTP/1.1\r\n" % (method, target), headers)
-
-
-def chunk(data):
-    """See `_http1_pure.chunk`."""
-    cdef bytes text = data if type(data) is bytes else bytes(data)
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(text)
-    cdef Py_ssize_t left = size
-    cdef char digits[16]
-    cdef int count = 0
-    cdef bytes whole
-    cdef char* out
-    if size == 0:
-        return NOTHING
-    while left:
-        count += 1
-        digits[16 - count] = b"0123456789abcdef"[left & 15]
-        left >>= 4
-    whole = PyBytes_FromStringAndSize(NULL, size + count + 4)
-    out = PyBytes_AS_STRING(whole)
-    memcpy(out, &digits[16 - count], count)
-    out += count
-    out[0] = 13
-    out[1] = 10
-    memcpy(out + 2, PyBytes_AS_STRING(text), size)
-    out += size + 2
-    out[0] = 13
-    out[1] = 10
-    return whole

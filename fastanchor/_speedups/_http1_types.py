@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+Buffer = bytes | bytearray | memoryview
 Header = tuple[bytes, bytes]
 Headers = Sequence[Header]
 
