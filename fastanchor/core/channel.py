@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -29,6 +30,14 @@ class Secret(str):
         return "Secret(***)"
 
 
+@cache
+def base(url: str) -> tuple[str, str, int, str]:
+    """(scheme, host, port, path without a trailing slash) of a base URL. Cached: only the operator names URLs."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.scheme, parts.hostname or "", port, parts.path.rstrip("/")
+
+
 @dataclass(frozen=True, slots=True)
 class Channel:
     """One upstream. `models` maps the public name to the upstream's; `any_model` takes every name as it is."""
@@ -50,21 +59,20 @@ class Channel:
 
     @property
     def scheme(self) -> str:
-        return urlsplit(self.base_url).scheme
+        return base(self.base_url)[0]
 
     @property
     def host(self) -> str:
-        return urlsplit(self.base_url).hostname or ""
+        return base(self.base_url)[1]
 
     @property
     def port(self) -> int:
-        parts = urlsplit(self.base_url)
-        return parts.port or (443 if parts.scheme == "https" else 80)
+        return base(self.base_url)[2]
 
     @property
     def prefix(self) -> str:
         """The path part of the base URL, without a trailing slash."""
-        return urlsplit(self.base_url).path.rstrip("/")
+        return base(self.base_url)[3]
 
     def upstream_model(self, model: str) -> str | None:
         """The upstream's name for a public model name, or None when this channel does not serve it.

@@ -7,7 +7,12 @@ a later value replaces an earlier one and is never added to it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+
+_NULLABLE = ("input", "output", "cost")
+_COUNTS = (
+    "cache_read", "cache_write", "cache_write_1h", "reasoning", "audio_input", "audio_output", "searches", "estimated"
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -36,10 +41,14 @@ class Usage:
 
     def update(self, later: Usage) -> None:
         """Take over what a later, cumulative report says; what it does not mention stays."""
-        for field in fields(self):
-            value = getattr(later, field.name)
-            if value is not None and value is not False and (value or field.name in ("input", "output")):
-                setattr(self, field.name, value)
+        for name in _NULLABLE:
+            value = getattr(later, name)
+            if value is not None:
+                setattr(self, name, value)
+        for name in _COUNTS:
+            value = getattr(later, name)
+            if value:
+                setattr(self, name, value)
 
     def completed(self, input_estimate: int, output_estimate: int) -> Usage:
         """This usage with the estimates in place of what the provider never said, marked as estimated."""

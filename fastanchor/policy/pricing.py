@@ -30,6 +30,8 @@ def tier_for(card: ModelCard | None, prompt_tokens: int) -> PriceTier:
 def cost(card: ModelCard | None, usage: Usage, markup: int = 0) -> int:
     """Micro-dollars for `usage`; `markup` is in parts per million on top."""
     tier = tier_for(card, usage.input or 0)
+    if tier is FREE:
+        return 0
     total = _input_cost(tier, usage) + _output_cost(tier, usage)
     total += total * max(0, markup) // PER
     return -(-total // PER)
