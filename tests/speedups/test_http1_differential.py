@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
+import httptools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastanchor._speedups.http1 import BadMessage
+from fastanchor._speedups.http1 import BadMessage, ResponseHead
 from tests.kit.http1_readers import Reading, read_by, read_by_h11, read_by_llhttp
 from tests.speedups.halves import both
 from tests.wire.vectors import bodies, chunked, fields, get, lines, post
@@ -115,9 +118,9 @@ def test_arriving_in_pieces_changes_no_verdict(data: bytes, draw: st.DataObject)
             assert outcome(half, data, cut) == outcome(half, data, 0)
 
 
-def outcome(half: object, data: bytes, scanned: int) -> object:
+def outcome(half: ModuleType, data: bytes, scanned: int) -> object:
     try:
-        return half.parse_request(data, scanned=scanned)  # type: ignore[attr-defined]
+        return half.parse_request(data, scanned=scanned)
     except BadMessage as error:
         return error.status
 
@@ -146,9 +149,9 @@ def test_decoders_agree_on_almost_chunks(data: bytes, step: int) -> None:
         assert decoded(both("http1")[0], data, step) == whole
 
 
-def decoded(half: object, data: bytes, step: int) -> object:
+def decoded(half: ModuleType, data: bytes, step: int) -> object:
     """(body, done, rest), or the status of the refusal."""
-    decoder = half.ChunkDecoder(1000)  # type: ignore[attr-defined]
+    decoder = half.ChunkDecoder(1000)
     body = b""
     try:
         for at in range(0, len(data), step):
@@ -156,3 +159,65 @@ def decoded(half: object, data: bytes, step: int) -> object:
     except BadMessage as error:
         return error.status
     return body, decoder.done, decoder.rest
+
+
+ANSWERS = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Type: a/b\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: b c\r\n\r\n",
+    b"HTTP/1.0 404 Not Found\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 503 \r\nConnection: close\r\nRetry-After: 1\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n",
+]
+
+
+def check_answer(data: bytes) -> None:
+    """The halves read the same response head; what they take, llhttp takes, with the same status and fields."""
+    pure, compiled = both("http1")
+    ours = answer(compiled, data)
+    assert ours == answer(pure, data)
+    if isinstance(ours, ResponseHead):
+        theirs = AnswerCalls()
+        theirs.parser = httptools.HttpResponseParser(theirs)
+        theirs.parser.feed_data(data[: ours.size])
+        assert (theirs.status, theirs.fields) == (ours.status, ours.headers)
+
+
+class AnswerCalls:
+    """Callbacks of llhttp for one response head."""
+
+    def __init__(self) -> None:
+        self.fields: list[tuple[bytes, bytes]] = []
+        self.status = 0
+        self.parser: httptools.HttpResponseParser | None = None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name.lower(), value.strip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        assert self.parser is not None
+        self.status = self.parser.get_status_code()
+
+
+def answer(half: ModuleType, data: bytes) -> object:
+    try:
+        return half.parse_response(data)
+    except BadMessage as error:
+        return error.status
+
+
+@pytest.mark.parametrize("seed", ANSWERS, ids=range(len(ANSWERS)))
+def test_a_byte_inserted_or_left_out_of_a_response(seed: bytes) -> None:
+    for at in range(len(seed) + 1):
+        check_answer(seed[:at] + seed[at + 1 :])
+        for extra in INSERTED:
+            check_answer(seed[:at] + extra + seed[at:])
+
+
+@given(st.sampled_from(ANSWERS), st.data())
+def test_mutated_responses(seed: bytes, draw: st.DataObject) -> None:
+    data = seed
+    for _ in range(draw.draw(st.integers(1, 4))):
+        at = draw.draw(st.integers(0, len(data)))
+        end = draw.draw(st.integers(at, min(len(data), at + 12)))
+        data = data[:at] + draw.draw(st.sampled_from(FRAGMENTS) | st.binary(max_size=3)) + data[end:]
+    check_answer(data)
