@@ -6,8 +6,8 @@ holds the bytes that are already decoded; whoever wins sends them, whoever loses
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
@@ -23,20 +23,25 @@ from fastanchor.dialects.contract import Answering, Dialect, Target
 from fastanchor.dialects.splice import Splice
 from fastanchor.engine.exchange import Exchange, HeaderView
 from fastanchor.engine.traffic import Traffic
-from fastanchor.policy.plan import Candidate, Start
+from fastanchor.engine.upstreams import Response, Upstreams
+from fastanchor.policy.asked import Candidate, Start
+from fastanchor.policy.pricing import cost
 from fastanchor.providers import catalogue, classify
 from fastanchor.providers.registry import provider
 from fastanchor.wire import errors as wire
 from fastanchor.wire.dial import Origin
-from fastanchor.wire.pool import Pool
 
 if TYPE_CHECKING:
     from fastanchor.dialects.relay import Relay
     from fastanchor.providers.contract import Provider
-    from fastanchor.wire.client_h1 import Response
 
 MAX_ERROR_BODY = 64 * 1024
 MAX_ANSWER_BODY = 64 * 1024 * 1024
+ERROR_BODY_SECONDS = 2.0
+"""How long the body of an error may stand still; its status says most."""
+WHOLE_TIMES = 4.0
+CLOCK_SLACK = 0.01
+"""Seconds by which two ways to the same deadline may differ."""
 
 FAULTS: tuple[tuple[type[wire.WireError], Kind], ...] = (
     # what the wire reports before any content, most special first
@@ -54,26 +59,27 @@ FAULTS: tuple[tuple[type[wire.WireError], Kind], ...] = (
 class Answer:
     """An upstream's reply whose first content has been seen.
 
-    `relay` is None for a whole answer, which is in `body` then; of a stream, `body` is what is ready to be sent.
+    `relay` is None for a whole answer, which is in `body` then, with its `usage`; of a stream, `body` is what is ready
+    to be sent.
     """
 
-    __slots__ = ("body", "candidate", "relay", "response", "traffic")
+    __slots__ = ("attempt", "body", "relay", "response", "usage")
 
-    def __init__(
-        self, candidate: Candidate, response: Response, relay: Relay | None, body: bytes, traffic: Traffic
-    ) -> None:
-        self.candidate = candidate
+    def __init__(self, attempt: Attempt, response: Response, relay: Relay | None, body: bytes, usage: Usage) -> None:
+        self.attempt = attempt
         self.response = response
         self.relay = relay
         self.body = body
-        self.traffic: Traffic | None = traffic
+        self.usage = usage
+
+    @property
+    def candidate(self) -> Candidate:
+        return self.attempt.candidate
 
     def close(self) -> None:
         """Close the upstream at once, or give its connection back when the answer was read to its end."""
         self.response.close()
-        if self.traffic is not None:
-            self.traffic.ended(self.candidate.channel)
-            self.traffic = None
+        self.attempt.leave()
 
 
 def fault_of(error: wire.WireError) -> Fault:
@@ -109,13 +115,16 @@ def _odd(body: bytes) -> tuple[bytes | None, bytes | None]:
 
 
 class Attempt:
-    """Executes one `Start` of the plan."""
+    """Executes one `Start` of the plan. Its place at the channel was taken by the plan; it is given back once."""
 
     __slots__ = (
         "began",
         "candidate",
+        "dropped",
+        "ended",
         "exchange",
         "limit",
+        "place",
         "pool",
         "renamed",
         "sent",
@@ -125,7 +134,7 @@ class Attempt:
         "traffic",
     )
 
-    def __init__(self, exchange: Exchange, pool: Pool, traffic: Traffic, start: Start) -> None:
+    def __init__(self, exchange: Exchange, pool: Upstreams, traffic: Traffic, start: Start) -> None:
         self.exchange = exchange
         self.pool = pool
         self.traffic = traffic
@@ -134,10 +143,12 @@ class Attempt:
         self.speaker: Provider = provider(start.candidate.channel.provider)
         self.spoken = self.speaker.dialect(start.candidate.channel, exchange.asked)
         self.renamed: Mapping[str, str] = {}
+        self.dropped: tuple[str, ...] = ()
         self.sent = False
+        self.ended = False
+        self.place = -1  # of its record among the exchange's attempts
         self.began = trio.current_time()
-        self.limit = min(self.began + start.candidate.channel.timeouts.first_token, exchange.deadline)
-        traffic.health.started(start.candidate.channel, self.began)
+        self.limit = min(self.began + self._allowed(), exchange.deadline)
 
     async def run(self) -> Answer:
         """Ask the channel and wait for its first content.
@@ -145,44 +156,76 @@ class Attempt:
         Raises:
             Fault: the attempt failed; its record is already written.
         """
-        channel, key, health = self.candidate.channel, self.candidate.key, self.traffic.health
         try:
             answer = await self._ask()
         except Fault as fault:
-            health.failed(channel, key, fault, trio.current_time())
-            self._ended(fault.kind.value)
+            self.traffic.health.failed(self.candidate.channel, self.candidate.key, fault, trio.current_time())
+            self._over(fault.kind.value, status=fault.own_status)
             raise
         except BaseException:
-            health.abandoned(channel)
-            self._ended("lost" if self.sent else "cancelled")
+            self.traffic.health.abandoned(self.candidate.channel)
+            self._over("cancelled")
             raise
         now = trio.current_time()
-        health.answered(channel, key, now - self.began, now)
-        self._record("won")
+        replayed = self.exchange.half is not None  # what a rescue took to repeat says nothing of the channel
+        health = self.traffic.health
+        health.answered(
+            self.candidate.channel, self.candidate.key, None if replayed else now - self.began, now
+        )
+        self._record("won", first_token=now - self.began)
         return answer
 
-    def _ended(self, outcome: str) -> None:
-        self.traffic.ended(self.candidate.channel)
-        self._record(outcome)
+    def leave(self) -> None:
+        """Give the place at the channel back."""
+        if not self.ended:
+            self.ended = True
+            self.traffic.ended(self.candidate.channel)
+
+    def lost(self) -> None:
+        """Another attempt won: this one's provider charges all the same what it was asked to read."""
+        if self.sent and self.exchange.attempts[self.place].outcome in ("cancelled", "won"):
+            usage = Usage(input=self.exchange.asked.prompt_tokens, output=0, estimated=True)
+            self.account(usage, outcome="lost")
+
+    def account(self, usage: Usage, *, outcome: str | None = None) -> None:
+        """Complete the record with what the attempt used and, if it changed, what became of it."""
+        records = self.exchange.attempts
+        record = records[self.place]
+        records[self.place] = replace(
+            record,
+            outcome=record.outcome if outcome is None else outcome,
+            seconds=trio.current_time() - self.began,
+            usage=usage,
+            cost=cost(self.exchange.card(self.candidate.public_model, self.candidate.model), usage),
+        )
+
+    def _over(self, outcome: str, status: int = 0) -> None:
+        self.leave()
+        self._record(outcome, status=status)
 
     async def _ask(self) -> Answer:
         body, relay = self._prepare()
+        response: Response | None = None
         try:
             response = await self._send(body)
-        except wire.WireError as error:
-            raise fault_of(error) from error
-        try:
             if response.status != 200:
                 raise await self._refusal(response)
             if relay is None:
                 return await self._whole(response)
             return await self._first_content(response, relay)
-        except wire.WireError as error:
-            response.close()
-            raise fault_of(error) from error
-        except BaseException:
-            response.close()
+        except BaseException as error:
+            if response is not None:
+                response.close()
+            if isinstance(error, wire.WireError):
+                raise self._fault_of(error) from error
             raise
+
+    def _fault_of(self, error: wire.WireError) -> Fault:
+        """A wire error's meaning; what only the request's own deadline cut short is not the channel's fault."""
+        late = isinstance(error, (wire.ConnectTimeout, wire.ResponseTimeout, wire.ReadTimeout))
+        if late and self.limit >= self.exchange.deadline <= trio.current_time() + CLOCK_SLACK:
+            return Fault(Kind.DEADLINE)
+        return fault_of(error)
 
     def _prepare(self) -> tuple[bytes, Relay | None]:
         """The request body in the channel's language, and what will carry a streamed answer back."""
@@ -190,10 +233,8 @@ class Attempt:
         if self.spoken == call.dialect:
             return exchange.spoken.edit(call, model), self._carrier(exchange.spoken) if call.stream else None
         target = dialects.dialect(self.spoken)
-        if call.prompt is None:
-            call.prompt = exchange.spoken.parse(call)
-        written = target.write(call.prompt, self._target())
-        exchange.dropped = written.dropped
+        written = relays.request(exchange.spoken, target, call, self._target())
+        self.dropped = written.dropped
         self.renamed = written.renamed
         if not call.stream:
             return written.body, None
@@ -252,10 +293,15 @@ class Attempt:
         )
 
     async def _refusal(self, response: Response) -> Fault:
-        response.idle_timeout = self.candidate.channel.timeouts.idle
-        body = await response.read_all(MAX_ERROR_BODY)
+        """The fault of an answer that is not a 200; a status whose body does not come is told without it."""
+        response.idle_timeout = min(ERROR_BODY_SECONDS, self._patience())
+        try:
+            body = await response.read_all(MAX_ERROR_BODY)
+        except wire.WireError:
+            body = b""
         response.close()
-        return classify.from_answer(response.status, response.get, body, self.spoken, time.time())
+        now = self.exchange.wall + trio.current_time() - self.exchange.began
+        return classify.from_answer(response.status, response.get, body, self.spoken, now)
 
     async def _whole(self, response: Response) -> Answer:
         response.idle_timeout = self._patience()
@@ -265,9 +311,7 @@ class Attempt:
         usage = source.usage_of(body)
         if self.spoken != self.exchange.asked.dialect:
             body = relays.whole(source, self.exchange.spoken, body, self._answering())
-        self.exchange.usage = usage
-        self.exchange.first_token = trio.current_time()
-        return Answer(self.candidate, response, None, body, self.traffic)
+        return Answer(self, response, None, body, usage)
 
     async def _first_content(self, response: Response, relay: Relay) -> Answer:
         """Read until the first content has been decoded: the commit point."""
@@ -282,23 +326,25 @@ class Attempt:
                 break
         if not relay.started and not relay.complete:
             raise Fault(Kind.EMPTY_ANSWER)
-        self.exchange.first_token = trio.current_time()
         response.idle_timeout = self.candidate.channel.timeouts.idle
-        return Answer(self.candidate, response, relay, ready, self.traffic)
+        return Answer(self, response, relay, ready, relay.usage)
+
+    def _allowed(self) -> float:
+        """Seconds for the first content. A whole answer shows nothing until its end: it gets several times as long."""
+        timeouts = self.candidate.channel.timeouts
+        times = 1.0 if self.exchange.asked.stream else WHOLE_TIMES
+        return min(timeouts.first_token * times, timeouts.total)
 
     def _patience(self) -> float:
         """Seconds left until the first content must have come."""
         left = self.limit - trio.current_time()
         if left <= 0:
-            raise Fault(Kind.SILENT)
-        return min(left, self.candidate.channel.timeouts.first_token)
+            raise Fault(Kind.DEADLINE if self.limit >= self.exchange.deadline else Kind.SILENT)
+        return min(left, self._allowed())
 
-    def _wasted(self) -> Usage:
-        """What a loser was asked to read: its provider charges that, whoever won."""
-        return Usage(input=self.exchange.asked.prompt_tokens, output=0, estimated=True)
-
-    def _record(self, outcome: str) -> None:
+    def _record(self, outcome: str, *, status: int = 0, first_token: float | None = None) -> None:
         exchange, now = self.exchange, trio.current_time()
+        self.place = len(exchange.attempts)
         exchange.attempts.append(
             AttemptRecord(
                 channel=self.candidate.channel.name,
@@ -306,9 +352,9 @@ class Attempt:
                 key=self.candidate.key,
                 why=self.start.why,
                 outcome=outcome,
+                status=status,
                 started=self.began - exchange.began,
                 seconds=now - self.began,
-                first_token=now - self.began if outcome == "won" else None,
-                usage=self._wasted() if outcome == "lost" else None,
+                first_token=first_token,
             )
         )

@@ -9,7 +9,10 @@ from fastanchor.core.channel import Channel
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.route import Route
 from fastanchor.core.snapshot import Snapshot
-from fastanchor.policy.plan import Candidate
+from fastanchor.core.usage import Usage
+from fastanchor.engine.exchange import Exchange
+from fastanchor.policy.asked import Candidate
+from fastanchor.policy.pricing import cost
 from fastanchor.providers import catalogue
 from fastanchor.providers.registry import provider
 
@@ -50,3 +53,15 @@ def _with_keys(channel: Channel, model: str, order: int, random: Random, *, rank
 def _context(model: str) -> int:
     card = catalogue.card(model)
     return card.context if card is not None else 0
+
+
+OUTPUT_GUESS = 500
+"""Tokens of an answer whose length nobody limited."""
+
+
+def estimate(exchange: Exchange, candidate: Candidate) -> int:
+    """What a candidate's answer would cost, in micro-dollars."""
+    call = exchange.asked
+    usage = Usage(input=call.prompt_tokens, output=min(call.max_output or OUTPUT_GUESS, OUTPUT_GUESS))
+    cards = exchange.world.cards
+    return cost(cards.get(candidate.model) or exchange.card(candidate.public_model, candidate.model), usage)

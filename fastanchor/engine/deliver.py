@@ -5,12 +5,14 @@ After the first byte there is no way back, but there may be a way on. The ladder
 - `splice`: the next candidate answers the same request; what the client has is withheld, the rest follows. Needs the
   bytes that were sent: they are kept up to `MOST_KEPT`, only for as long as another candidate could use them.
 - `restart`: the client gets nothing but keep-alive bytes until the answer is complete, so it can always begin anew.
+  An answer over `MOST_HELD` is let go, and cannot be begun anew any more.
 - At the end of the ladder: the dialect's own in-stream error with the cause, and an aborted body. Never a clean end.
+
+Whenever a client that has the head of its answer gets nothing for a while (the upstream is silent, a rescue is under
+way, the answer is held back), it is sent the bytes that its dialect ignores.
 """
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import trio
 
@@ -22,11 +24,13 @@ from fastanchor.engine.headers import answer_headers
 from fastanchor.engine.race import race
 from fastanchor.engine.relay import drain, relay
 from fastanchor.engine.traffic import Traffic
+from fastanchor.engine.upstreams import Upstreams
 from fastanchor.policy.plan import Plan
+from fastanchor.wire import errors as wire
 from fastanchor.wire.message import Reply
-from fastanchor.wire.pool import Pool
 
 MOST_KEPT = 1024 * 1024
+MOST_HELD = 16 * 1024 * 1024
 RESCUABLE = frozenset(
     (Kind.TRUNCATED, Kind.STALLED, Kind.IN_BAND_ERROR, Kind.MALFORMED_ANSWER, Kind.UPSTREAM_ERROR,
      Kind.UPSTREAM_OVERLOADED, Kind.UPSTREAM_RATE_LIMITED, Kind.EMPTY_ANSWER)
@@ -36,9 +40,11 @@ RESCUABLE = frozenset(
 class Delivery:
     """Brings one request's answer to its client."""
 
-    __slots__ = ("exchange", "held", "kept", "plan", "pool", "reply", "rescue", "size", "told_alive", "traffic")
+    __slots__ = (
+        "every", "exchange", "held", "kept", "plan", "pool", "reply", "rescue", "size", "told_alive", "traffic",
+    )  # fmt: skip
 
-    def __init__(self, exchange: Exchange, plan: Plan, pool: Pool, traffic: Traffic, reply: Reply) -> None:
+    def __init__(self, exchange: Exchange, plan: Plan, pool: Upstreams, traffic: Traffic, reply: Reply) -> None:
         self.exchange = exchange
         self.plan = plan
         self.pool = pool
@@ -47,8 +53,9 @@ class Delivery:
         self.rescue = plan.route.rescue if exchange.asked.stream else "off"
         self.kept: list[bytes] | None = [] if self.rescue == "splice" else None  # what the client has
         self.held: list[bytes] = []  # what it does not have yet, under `restart`
-        self.size = 0
+        self.size = 0  # bytes kept or held
         self.told_alive = 0.0
+        self.every = exchange.world.keep_alive if exchange.spoken.keep_alive else 0.0
 
     async def run(self) -> None:
         """Deliver.
@@ -60,38 +67,79 @@ class Delivery:
         first: Fault | None = None
         while True:
             try:
-                fault = await self._try()
+                answer = await self._next()
             except Fault as last:
                 raise first or last from last
+            try:
+                fault = await self._deliver(answer)
+            finally:
+                answer.close()
             if fault is None:
                 return
             first = first or fault
             if not self._can_go_on(fault):
                 raise first
 
-    async def _try(self) -> Fault | None:
-        """One race and its winner's answer. Returns the fault of a stream that broke."""
-        exchange = self.exchange
-        async with race(exchange, self.plan, self.pool, self.traffic) as answer:
-            if answer.relay is None:
-                await self._whole(answer)
-                return None
-            deadline = min(exchange.deadline, exchange.began + answer.candidate.channel.timeouts.total)
+    async def _next(self) -> Answer:
+        """The answer that wins, while a client that waits for more is kept alive."""
+        if not (self.reply.started and self.every):
+            return await race(self.exchange, self.plan, self.pool, self.traffic)
+        answer: Answer | None = None
+        problem: Fault | wire.WireError | None = None
+        async with trio.open_nursery() as nursery:
+
+            async def keep_alive() -> None:
+                nonlocal problem
+                try:
+                    while True:
+                        await trio.sleep_until(max(trio.current_time(), self.told_alive + self.every))
+                        await self._tell_alive()
+                except wire.WireError as gone:
+                    problem = gone
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(keep_alive, name="keep-alive")
             try:
-                await self._begin(answer)
-                fault = await relay(answer, answer.relay, self._out, deadline)
-            finally:
-                call = exchange.asked
-                exchange.usage = answer.relay.usage.completed(call.prompt_tokens, answer.relay.output_estimate)
-            if fault is None:
-                await self._end()
-                await drain(answer.response)
-            else:
-                self._broke(answer, fault)
+                answer = await race(self.exchange, self.plan, self.pool, self.traffic)
+            except Fault as fault:
+                problem = fault
+            nursery.cancel_scope.cancel()
+        if answer is not None and problem is None:
+            return answer
+        if answer is not None:
+            answer.close()
+        raise problem or Fault(Kind.SERVICE_UNAVAILABLE)
+
+    async def _deliver(self, answer: Answer) -> Fault | None:
+        """Bring one answer to the client. Returns the fault of a stream that broke."""
+        exchange, carrier, response = self.exchange, answer.relay, answer.response
+        channel = answer.candidate.channel
+        if carrier is None:
+            await self._whole(answer)
+            return None
+        call = exchange.asked
+        deadline = min(exchange.deadline, exchange.began + channel.timeouts.total)
+        response.patience = self.every or None
+        try:
+            await self._begin(answer)
+            fault = await relay(
+                response, carrier, self._out, self._tell_alive, deadline, one_choice=call.choices == 1
+            )
+        finally:
+            exchange.usage = carrier.usage.completed(call.prompt_tokens, carrier.output_estimate)
+            answer.attempt.account(exchange.usage)
+        if fault is not None:
+            self._broke(answer, fault)
             return fault
+        self.traffic.health.completed(channel)
+        await self._end()
+        await drain(response)
+        return None
 
     async def _whole(self, answer: Answer) -> None:
         exchange = self.exchange
+        self.traffic.health.completed(answer.candidate.channel)
+        answer.attempt.account(answer.usage)
         exchange.status = 200
         exchange.answer_bytes = len(answer.body)
         exchange.price()
@@ -108,15 +156,14 @@ class Delivery:
         self._keep(first)
         if self.rescue == "restart":
             self.held, first = [first], exchange.spoken.keep_alive
-            self.told_alive = trio.current_time()
+        self.told_alive = trio.current_time()
         exchange.answer_bytes = len(first)
         await self.reply.start(200, answer_headers(exchange, exchange.spoken.stream_type), first)
 
     async def _out(self, data: bytes) -> None:
         self.exchange.answer_bytes += len(data)
         if self.rescue == "restart":
-            self.held.append(data)
-            await self._tell_alive()
+            await self._hold(data)
             return
         if self.kept is not None:
             self._keep(data)
@@ -132,27 +179,34 @@ class Delivery:
         else:
             self.kept.append(data)
 
+    async def _hold(self, data: bytes) -> None:
+        self.held.append(data)
+        self.size += len(data)
+        if self.size > MOST_HELD:
+            self.rescue = "off"
+            await self._let_go()
+        elif self.every and trio.current_time() - self.told_alive >= self.every:
+            await self._tell_alive()
+
+    async def _let_go(self) -> None:
+        held, self.held = b"".join(self.held), []
+        await self.reply.send(held)
+
     async def _tell_alive(self) -> None:
-        """Bytes that clients ignore, now and then, while their answer is held back."""
-        now, every = trio.current_time(), self.exchange.world.keep_alive
-        if every and now - self.told_alive >= every and self.exchange.spoken.keep_alive:
-            self.told_alive = now
-            await self.reply.send(self.exchange.spoken.keep_alive)
+        """Bytes that clients ignore."""
+        self.told_alive = trio.current_time()
+        await self.reply.send(self.exchange.spoken.keep_alive)
 
     async def _end(self) -> None:
-        if self.rescue == "restart":
-            await self.reply.send(b"".join(self.held))
+        if self.held:
+            await self._let_go()
         await self.reply.finish()
 
     def _broke(self, answer: Answer, fault: Fault) -> None:
         """Note the break in the channel's health and in the attempt's record."""
         now = trio.current_time()
         self.traffic.health.broke(answer.candidate.channel, fault, now)
-        records = self.exchange.attempts
-        for at in range(len(records) - 1, -1, -1):
-            if records[at].outcome == "won":
-                records[at] = replace(records[at], outcome=fault.kind.value, usage=self.exchange.usage)
-                break
+        answer.attempt.account(self.exchange.usage, outcome=fault.kind.value)
         self.plan.broke(answer.candidate, fault, now)
 
     def _can_go_on(self, fault: Fault) -> bool:
@@ -160,7 +214,7 @@ class Delivery:
         if self.rescue == "off" or fault.kind not in RESCUABLE:
             return False
         if self.rescue == "restart":
-            self.held = []
+            self.held, self.size = [], 0
             return True
         if self.kept is None or self.exchange.asked.choices > 1:
             return False

@@ -15,6 +15,7 @@ import trio
 
 from fastanchor.core.call import Call
 from fastanchor.core.lease import FreeLease, Lease
+from fastanchor.core.model import ModelCard
 from fastanchor.core.principal import ANYONE, Principal
 from fastanchor.core.receipt import AttemptRecord, Receipt
 from fastanchor.core.snapshot import Snapshot
@@ -31,24 +32,24 @@ NO_LEASE = FreeLease()
 
 
 class HeaderView(Mapping[str, str]):
-    """Request headers as text, looked up without building a dictionary. Repeated fields give the first value."""
+    """Request headers as text. Repeated fields give the first value."""
 
-    __slots__ = ("_request",)
+    __slots__ = ("_fields",)
 
     def __init__(self, request: Request) -> None:
-        self._request = request
+        self._fields = dict(reversed(request.headers))
 
     def __getitem__(self, name: str) -> str:
-        value = self._request.get(name.encode("ascii"))
-        if value is None:
-            raise KeyError(name)
-        return value.decode("latin-1")
+        return self._fields[name.encode()].decode("latin-1")
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.encode() in self._fields
 
     def __iter__(self) -> Iterator[str]:
-        return iter({name.decode("latin-1"): None for name, _ in self._request.headers})
+        return (name.decode("latin-1") for name in self._fields)
 
     def __len__(self) -> int:
-        return len({name for name, _ in self._request.headers})
+        return len(self._fields)
 
 
 class Exchange:
@@ -68,9 +69,11 @@ class Exchange:
         "endpoint",
         "first_token",
         "half",
+        "headers",
         "lease",
         "principal",
         "provider",
+        "public_model",
         "request",
         "request_id",
         "sent_upstream",
@@ -83,6 +86,7 @@ class Exchange:
 
     def __init__(self, request: Request, world: Snapshot, request_id: str, endpoint: str) -> None:
         self.request = request
+        self.headers = HeaderView(request)
         self.world = world
         self.request_id = request_id
         self.endpoint = endpoint
@@ -97,7 +101,8 @@ class Exchange:
         self.cost = 0
         self.channel = ""
         self.provider = ""
-        self.served_model = ""
+        self.served_model = ""  # the upstream's name, and
+        self.public_model = ""  # the public name under which it was found
         self.dropped: tuple[str, ...] = ()
         self.deadline = math.inf
         self.sent_upstream: float | None = None
@@ -123,12 +128,15 @@ class Exchange:
 
     def price(self) -> int:
         """Work out and note the cost of the usage so far, in micro-dollars, at the prices of the model that served."""
-        served = self.served_model
-        if served:
-            cards = self.world.cards
-            card = cards.get(self.asked.model) or cards.get(served) or catalogue.card(served)
+        if self.served_model:
+            card = self.card(self.public_model, self.served_model)
             self.cost = cost(card, self.usage, self.principal.plan.markup)
         return self.cost
+
+    def card(self, public: str, model: str) -> ModelCard | None:
+        """What is known of a model by its public name, else by its upstream's."""
+        cards = self.world.cards
+        return cards.get(public) or cards.get(model) or catalogue.card(model)
 
     def receipt(self) -> Receipt:
         """The record of this request, ended now."""

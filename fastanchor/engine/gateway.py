@@ -21,17 +21,19 @@ from fastanchor.core.route import Route
 from fastanchor.core.snapshot import Snapshot
 from fastanchor.dialects import registry as dialects
 from fastanchor.engine import models
-from fastanchor.engine.candidates import candidates
+from fastanchor.engine.affinity import conversation
+from fastanchor.engine.candidates import candidates, estimate
 from fastanchor.engine.deliver import Delivery
-from fastanchor.engine.exchange import Exchange, HeaderView
+from fastanchor.engine.exchange import Exchange
 from fastanchor.engine.headers import fault_headers, id_headers
 from fastanchor.engine.identify import identify
 from fastanchor.engine.permit import permit_endpoint, permit_model
 from fastanchor.engine.traffic import Traffic
-from fastanchor.policy.plan import Asked, Plan
+from fastanchor.engine.upstreams import Upstreams
+from fastanchor.policy.asked import Asked
+from fastanchor.policy.plan import Plan
 from fastanchor.wire import errors as wire
 from fastanchor.wire.message import Reply, Request
-from fastanchor.wire.pool import Pool
 
 log = logging.getLogger("fastanchor")
 
@@ -55,7 +57,7 @@ class Gateway:
     def __init__(
         self,
         world: Snapshot,
-        pool: Pool,
+        pool: Upstreams,
         pepper: bytes,
         *,
         sinks: tuple[Sink, ...] = (),
@@ -142,7 +144,7 @@ class Gateway:
         permit_endpoint(exchange.principal, path, "inference")
         body = await request.body()
         query = request.query.decode("latin-1")
-        call = exchange.call = exchange.spoken.read(body, path, query, HeaderView(request))
+        call = exchange.call = exchange.spoken.read(body, path, query, exchange.headers)
         permit_model(exchange.principal, call.model)
         route = exchange.world.route(call.model)
         exchange.deadline = exchange.began + deadline(route, request)
@@ -154,7 +156,8 @@ class Gateway:
             now=exchange.began,
             deadline=exchange.deadline,
             prompt_tokens=call.prompt_tokens,
-            affinity=call.affinity,
+            conversation=lambda: conversation(exchange),
+            price=lambda candidate: estimate(exchange, candidate),
             hedges=self.traffic.hedges(route),
             organization=exchange.principal.organization,
         )

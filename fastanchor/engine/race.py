@@ -7,40 +7,66 @@ the losers die with its scope.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import trio
 
 from fastanchor.core.faults import Fault, Kind
+from fastanchor.core.receipt import AttemptRecord
 from fastanchor.engine.attempt import Answer, Attempt
 from fastanchor.engine.exchange import Exchange
 from fastanchor.engine.traffic import Traffic
-from fastanchor.policy.plan import Plan, Start
-from fastanchor.wire.pool import Pool
+from fastanchor.engine.upstreams import Upstreams
+from fastanchor.policy.asked import Start
+from fastanchor.policy.plan import Plan
 
 
-@asynccontextmanager
-async def race(exchange: Exchange, plan: Plan, pool: Pool, traffic: Traffic) -> AsyncIterator[Answer]:
-    """The winning answer, closed when the block is left.
+async def race(exchange: Exchange, plan: Plan, pool: Upstreams, traffic: Traffic) -> Answer:
+    """The winning answer; whoever gets it closes it.
 
     Raises:
         Fault: no candidate answered; the most useful fault of all attempts.
     """
     answer = await (one_by_one if plan.alone else beside_each_other)(exchange, plan, pool, traffic)
-    exchange.channel = answer.candidate.channel.name
-    exchange.provider = answer.candidate.channel.provider
-    exchange.served_model = answer.candidate.model
-    try:
-        yield answer
-    finally:
-        answer.close()
+    winner = answer.attempt
+    exchange.channel = winner.candidate.channel.name
+    exchange.provider = winner.candidate.channel.provider
+    exchange.served_model = winner.candidate.model
+    exchange.public_model = winner.candidate.public_model
+    exchange.dropped = winner.dropped
+    exchange.usage = answer.usage
+    if exchange.first_token is None:
+        exchange.first_token = trio.current_time()
+    return answer
 
 
-async def one_by_one(exchange: Exchange, plan: Plan, pool: Pool, traffic: Traffic) -> Answer:
+def begin(exchange: Exchange, plan: Plan, traffic: Traffic) -> list[Start]:
+    """What the plan starts now. What stood before it in rank and could not be started is noted as skipped."""
+    now = trio.current_time()
+    starts = traffic.steps(plan, now)
+    for start in starts:
+        if start.why == "first":
+            _note_skipped(exchange, plan, start, now)
+    return starts
+
+
+def _note_skipped(exchange: Exchange, plan: Plan, start: Start, now: float) -> None:
+    for candidate, why in plan.skipped(start.candidate, now):
+        exchange.attempts.append(
+            AttemptRecord(
+                channel=candidate.channel.name,
+                model=candidate.model,
+                key=candidate.key,
+                why=why,
+                outcome="skipped",
+                started=now - exchange.began,
+            )
+        )
+
+
+async def one_by_one(exchange: Exchange, plan: Plan, pool: Upstreams, traffic: Traffic) -> Answer:
     """At most one attempt at a time."""
     while True:
-        for start in plan.steps(trio.current_time()):
+        for start in begin(exchange, plan, traffic):
             try:
                 answer = await Attempt(exchange, pool, traffic, start).run()
             except Fault as fault:
@@ -55,36 +81,51 @@ async def one_by_one(exchange: Exchange, plan: Plan, pool: Pool, traffic: Traffi
 class _Finish:
     """Where attempts report, and what the race waits for."""
 
-    def __init__(self, plan: Plan, traffic: Traffic) -> None:
+    def __init__(self, exchange: Exchange, plan: Plan, traffic: Traffic) -> None:
+        self.exchange = exchange
         self.plan = plan
         self.traffic = traffic
+        self.attempts: list[Attempt] = []
         self.answer: Answer | None = None
         self.changed = trio.Event()
 
-    async def run(self, attempt: Attempt, start: Start) -> None:
+    async def run(self, attempt: Attempt) -> None:
+        """One attempt, from its start to its report."""
+        self.attempts.append(attempt)
         try:
             answer = await attempt.run()
         except Fault as fault:
-            self.plan.failed(start.attempt, fault, trio.current_time())
+            if self.answer is None:
+                self.plan.failed(attempt.start.attempt, fault, trio.current_time())
         else:
-            if self.answer is not None:  # another won in the same turn of the loop
+            if self.answer is None:
+                self._won(answer)
+            else:  # another won in the same turn of the loop
                 answer.close()
-            else:
-                for overtaken in self.plan.won(start.attempt, trio.current_time()):
-                    self.traffic.health.broke(overtaken.channel, Fault(Kind.SILENT), trio.current_time())
-                self.answer = answer
         self.changed.set()
 
+    def _won(self, answer: Answer) -> None:
+        now = trio.current_time()
+        self.answer = answer
+        for candidate, waited in self.plan.won(answer.attempt.start.attempt, now):
+            self.traffic.health.overtaken(candidate.channel, waited, now)
 
-async def beside_each_other(exchange: Exchange, plan: Plan, pool: Pool, traffic: Traffic) -> Answer:
+    def account(self) -> None:
+        """What the losers cost."""
+        for attempt in self.attempts:
+            if self.answer is not None and attempt is not self.answer.attempt:
+                attempt.lost()
+
+
+async def beside_each_other(exchange: Exchange, plan: Plan, pool: Upstreams, traffic: Traffic) -> Answer:
     """Several attempts may run at once; the first to speak wins and the others are cancelled."""
-    finish = _Finish(plan, traffic)
-    over = Fault(Kind.SERVICE_UNAVAILABLE)
+    finish = _Finish(exchange, plan, traffic)
+    over: Fault | None = None
     try:
         async with trio.open_nursery() as nursery:
             while finish.answer is None:
-                for start in plan.steps(trio.current_time()):
-                    nursery.start_soon(finish.run, Attempt(exchange, pool, traffic, start), start, name="attempt")
+                for start in begin(exchange, plan, traffic):
+                    nursery.start_soon(finish.run, Attempt(exchange, pool, traffic, start), name="attempt")
                 if not plan.alive:
                     try:
                         await traffic.pause(plan)
@@ -96,11 +137,16 @@ async def beside_each_other(exchange: Exchange, plan: Plan, pool: Pool, traffic:
                 with trio.CancelScope(deadline=math.inf if wake is None else wake):
                     await finish.changed.wait()
                 finish.changed = trio.Event()
+                if finish.answer is None and plan.alive:
+                    over = plan.verdict(trio.current_time())
+                    if over is not None:
+                        break
             nursery.cancel_scope.cancel()
     except BaseException:
         if finish.answer is not None:  # the client left in the very moment of the win
             finish.answer.close()
         raise
+    finish.account()
     if finish.answer is None:
-        raise over
+        raise over or Fault(Kind.SERVICE_UNAVAILABLE)
     return finish.answer

@@ -1,7 +1,8 @@
 """How long a channel takes to its first token: a peak-sensitive average and the recent percentiles.
 
-The average follows a rise at once and forgets it over `DECAY` seconds (peak-EWMA, as Finagle has it): one slow answer
-is enough to send others elsewhere. Percentiles come from the last `KEPT` samples.
+The average follows a rise at once and forgets it over `DECAY` seconds of other samples (peak-EWMA, as Finagle has it):
+one slow answer is enough to send others elsewhere. Without samples it fades over `FADE` seconds, so that a channel
+which nobody chooses any more is tried again some time. Percentiles come from the last `KEPT` samples.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import math
 
 DECAY = 10.0
+FADE = 60.0
 KEPT = 200
 MIN_SAMPLES = 20
-UNKNOWN = 0.5
-"""Seconds assumed of a channel that nobody has measured."""
+UNKNOWN = 0.1
+"""Seconds assumed of a channel that nobody has measured: little, so that it is measured soon."""
 
 
 class Latency:
@@ -26,8 +28,13 @@ class Latency:
         self._samples: list[float] = []
         self._sorted: list[float] | None = None
 
+    @property
+    def count(self) -> int:
+        """How many recent samples there are."""
+        return len(self._samples)
+
     def observe(self, seconds: float, now: float) -> None:
-        """One answer's first token came after `seconds`."""
+        """One answer's first token came after `seconds` (or had not come by then)."""
         if seconds > self._average:
             self._average = seconds
         else:
@@ -39,15 +46,17 @@ class Latency:
         self._samples.append(seconds)
         self._sorted = None
 
-    @property
-    def average(self) -> float:
+    def average(self, now: float) -> float:
         """The peak-sensitive average, `UNKNOWN` before the first sample."""
-        return self._average if self._samples else UNKNOWN
+        if not self._samples:
+            return UNKNOWN
+        silent = now - self._at
+        return self._average if silent < DECAY else self._average * math.exp((DECAY - silent) / FADE)
 
     def percentile(self, share: float) -> float | None:
-        """The value that `share` (0…1) of recent answers stayed below; None with too few samples."""
+        """The value that `share` (0…1) of recent answers did not pass; None with too few samples."""
         if len(self._samples) < MIN_SAMPLES:
             return None
         if self._sorted is None:
             self._sorted = sorted(self._samples)
-        return self._sorted[min(len(self._sorted) - 1, int(share * len(self._sorted)))]
+        return self._sorted[max(0, math.ceil(share * len(self._sorted)) - 1)]

@@ -1,12 +1,13 @@
 """The race decider: which candidate to start, when, and when to give up. No I/O, no clock, no chance of its own.
 
 A plan lives for one request. Whoever carries it out asks `steps(now)` for what to start, sleeps until `wake(now)` at
-most, and reports every ending with `failed` or `won`. What the plan promises:
+most, asks `verdict(now)` whether it is over, and reports every ending with `failed` or `won`. What the plan promises:
 
 - never more attempts in all than the route's, never more alive at once than `race` or one more per hedge;
 - no start after a win; it always ends, with a win or with the most useful fault it saw;
 - a channel is asked a second time only where the fault says so: another key after a key's fault, the same key after the
-  provider's own wait, the same channel after a reset, or, when no other is left, after a pause; never after silence;
+  provider's own wait, the same channel after a pause, behind all others and while its retry budget lasts; never after
+  silence;
 - a longer context or another filter is looked for only in other models; the client's own mistake is told at once.
 """
 
@@ -14,68 +15,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from random import Random
 
 from fastanchor.core.channel import Channel
 from fastanchor.core.faults import Fault, Kind, Retry
 from fastanchor.core.route import Route
-from fastanchor.policy.budget import Budget
+from fastanchor.policy.asked import Asked, Candidate, Start, Waiting
 from fastanchor.policy.health import Health
-from fastanchor.policy.select import Price, choose
+from fastanchor.policy.select import choose, rendezvous
 
 BACKOFF_FIRST = 0.5
 BACKOFF_LAST = 8.0
 LONGEST_WAIT = 60.0
 """Seconds. A provider's longer wait is told to the client instead."""
+LEAST_PATIENCE = 0.2
+"""Seconds: a measured percentile below this is no reason to hedge."""
+USUAL_PATIENCE = 10.0
+"""Seconds after which a first token is late where nothing was measured yet."""
+PROBE_PATIENCE = 1.0
+"""Seconds that the probe of a half-open channel has before the next candidate starts beside it."""
 
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One way to serve the request: a channel, the model's public and upstream names, one of the channel's keys.
-
-    `rank` orders: the asked model before its fallbacks, lower tiers first. `context` is the model's, 0 if unknown.
-    """
-
-    channel: Channel
-    public_model: str
-    model: str
-    key: int  # index among the channel's keys; -1: the channel has none
-    rank: tuple[int, int] = (0, 0)
-    context: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Start this candidate now."""
-
-    attempt: int
-    candidate: Candidate
-    why: str
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """A candidate that may still be started, not before `after`."""
-
-    candidate: Candidate
-    after: float = 0.0
-    tries: int = 0
-
-
-@dataclass(slots=True)
-class Asked:
-    """What the plan must know of the request. `now` and `deadline` on one clock, in seconds."""
-
-    now: float
-    deadline: float = math.inf
-    prompt_tokens: int = 0
-    affinity: str = ""
-    price: Price | None = None
-    hedges: Budget = field(default_factory=Budget)
-    hedgeable: bool = True  # false for requests with side effects at the provider
-    organization: str = ""
-    queue_seconds: float = 10.0  # how long the request may wait for a place
+NEVER_AGAIN = frozenset(
+    (Kind.SILENT, Kind.STALLED, Kind.DIVERGED, Kind.TLS_FAILED, Kind.CONNECT_TIMEOUT, Kind.UPSTREAM_NOT_FOUND)
+)
+"""Faults after which this request does not ask the channel again: asking once more will not help."""
 
 
 class Plan:
@@ -88,13 +51,16 @@ class Plan:
         self.health = health
         self.asked = asked
         self.random = random
-        self.waiting = [_Waiting(candidate) for candidate in candidates]
-        self.alive: dict[int, _Waiting] = {}
+        self.waiting = [Waiting(candidate) for candidate in candidates]
+        self.alive: dict[int, Waiting] = {}
         self.begun: dict[int, float] = {}
+        self.probes: set[int] = set()  # attempts that test whether a half-open channel is back
         self.started = 0
         self.fault: Fault | None = None
         self.finished = False
+        self.rescuing = False  # a stream broke: what is looked for is one that goes on with it
         self.blocked: frozenset[str] = frozenset()  # channels at capacity that alone stood in the way of `steps`
+        self.offered = ""  # the channel whose place the waiting room has given to this request
         self.waits_since: float | None = None
         self.last: Candidate | None = None  # the one that failed last
         asked.hedges.deposit()
@@ -112,11 +78,14 @@ class Plan:
             why = self._reason(now)
             if why is None:
                 break
-            waiting = self._pick(now, fresh_channel=bool(self.alive))
+            waiting = self._pick(now, beside=bool(self.alive))
             if waiting is None:
                 break
-            if why == "hedge" and not self.asked.hedges.take(now):
+            if why == "hedge" and not self._affordable(waiting.candidate, now):
                 break
+            if waiting.tries and not self.health.of(waiting.candidate.channel).retries.take(now):
+                self.waiting.remove(waiting)
+                continue
             starts.append(self._start(waiting, why, now))
         return starts
 
@@ -124,23 +93,22 @@ class Plan:
         """When `steps` should be asked again although nothing happened; None: only after an ending."""
         times = [self.asked.deadline] if self.asked.deadline < math.inf else []
         if not self.finished and self.started < self.route.attempts:
-            if self.alive:
-                if self._may_hedge() and any(self._fresh(w) for w in self.waiting):
-                    times.append(self._hedge_at(now))
-            else:
+            if not self.alive:
                 times += [self._usable_at(w, now) for w in self.waiting]
                 if self.blocked and self.waits_since is not None:
                     times.append(self.waits_since + self.asked.queue_seconds)
-        later = [t for t in times if t > now]
-        return min(later, default=None)
+            elif self._may_hedge() and self.waiting:
+                late = self._hedge_at()
+                times += [late] if late > now else [self._usable_at(w, now) for w in self.waiting]
+        return min((t for t in times if t > now), default=None)
 
-    def won(self, attempt: int, now: float) -> list[Candidate]:
-        """This attempt's first content has come. Returns the candidates that were overtaken although they had had
-        their time: they count as silent."""
+    def won(self, attempt: int, now: float) -> list[tuple[Candidate, float]]:
+        """This attempt's first content has come. Returns the candidates that it has overtaken although they had had
+        their time, and the seconds that they had: they count as silent."""
         self.finished = True
-        winner = self.alive.pop(attempt)
-        late = self._patience(winner.candidate)
-        return [w.candidate for a, w in self.alive.items() if now - self.begun[a] >= late]
+        del self.alive[attempt]
+        waited = [(a, w.candidate, now - self.begun[a]) for a, w in self.alive.items()]
+        return [(c, seconds) for a, c, seconds in waited if seconds >= self._patience(a, c)]
 
     def failed(self, attempt: int, fault: Fault, now: float) -> None:
         """This attempt ended without an answer."""
@@ -150,32 +118,25 @@ class Plan:
 
     def broke(self, candidate: Candidate, fault: Fault, now: float) -> None:
         """The winner's stream broke off: look for another that can go on."""
+        self.alive.clear()
         self.finished = False
+        self.rescuing = True
         self.fault = more_useful(self.fault, fault)
-        self._after(fault, _Waiting(candidate), now)
+        self._after(fault, Waiting(candidate), now)
 
-    @property
-    def over(self) -> Fault | None:
-        """The fault to tell when nothing is alive and nothing can be started any more; None while there is hope."""
+    def verdict(self, now: float) -> Fault | None:
+        """The fault to tell when no attempt can win any more, or would come too late; None while there is hope."""
+        if self.finished:
+            return self.fault or Fault(Kind.SERVICE_UNAVAILABLE)
         if self.alive:
             return None
-        if self.finished or self.started >= self.route.attempts or not self.waiting:
+        if self.started >= self.route.attempts or not self.waiting:
             return self.fault or Fault(Kind.SERVICE_UNAVAILABLE)
-        return None
-
-    def hopeless(self, now: float) -> Fault | None:
-        """`over`, or the fault to tell when all that could be done would come too late."""
-        over = self.over
-        if over is not None or self.alive:
-            return over
         if now >= self.asked.deadline:
             return self.fault or Fault(Kind.DEADLINE)
         if self.blocked:
             return self._queued_too_long(now)
-        soonest = min(self._usable_at(w, now) for w in self.waiting)
-        if soonest - now > LONGEST_WAIT or soonest >= self.asked.deadline or self._all_open(now):
-            return self.fault or Fault(Kind.SERVICE_UNAVAILABLE, retry_after=max(1.0, soonest - now))
-        return None
+        return self._too_late(now)
 
     def _queued_too_long(self, now: float) -> Fault | None:
         if self.waits_since is None:
@@ -184,40 +145,82 @@ class Plan:
             return None
         return self.fault or Fault(Kind.SERVICE_UNAVAILABLE, retry_after=1.0)
 
+    def _too_late(self, now: float) -> Fault | None:
+        """The fault to tell when nothing that waits is worth waiting for."""
+        states = [(self.health.of(w.candidate.channel), w) for w in self.waiting]
+        if all(state.parked(w.candidate.key, now) for state, w in states):
+            return self.fault or Fault(Kind.UPSTREAM_AUTH)
+        soonest = min(self._usable_at(w, now) for w in self.waiting)
+        down = all(not state.breaker.allows(now) and w.after <= now for state, w in states)
+        longest = LONGEST_WAIT if self.started else self.asked.queue_seconds
+        if not down and soonest - now <= longest and soonest < self.asked.deadline:
+            return None
+        kind = Kind.SERVICE_UNAVAILABLE if down else Kind.UPSTREAM_RATE_LIMITED
+        return self.fault or Fault(kind, retry_after=max(1.0, soonest - now))
+
+    def skipped(self, chosen: Candidate, now: float) -> list[tuple[Candidate, str]]:
+        """Candidates, one per channel, that stood before or beside the chosen one and could not be started, and why:
+        `open`, `parked`, `waiting` or `full`."""
+        found: dict[str, tuple[Candidate, str]] = {}
+        for waiting in self.waiting:
+            candidate = waiting.candidate
+            if candidate.rank > chosen.rank or candidate.channel is chosen.channel:
+                continue
+            reason = self._obstacle(waiting, now)
+            if reason:
+                found.setdefault(candidate.channel.name, (candidate, reason))
+        return list(found.values())
+
+    def _obstacle(self, waiting: Waiting, now: float) -> str:
+        state = self.health.of(waiting.candidate.channel)
+        if not state.breaker.allows(now):
+            return "open"
+        if state.parked(waiting.candidate.key, now):
+            return "parked"
+        if self._usable_at(waiting, now) > now:
+            return "waiting"
+        return "full" if state.concurrency.full else ""
+
     # -- starting ---------------------------------------------------------------------------------------------------
 
     def _reason(self, now: float) -> str | None:
         """Why another attempt should run now, or None."""
         if not self.alive:
-            return "next" if self.started else "first"
+            return "rescue" if self.rescuing else "next" if self.started else "first"
         if self.started < self.route.race:
             return "race"
-        if self._may_hedge() and now >= self._hedge_at(now):
+        if self._may_hedge() and now >= self._hedge_at():
             return "hedge"
         return None
 
-    def _pick(self, now: float, *, fresh_channel: bool) -> _Waiting | None:
-        """The best candidate that may be started now: of the lowest rank that has any, as the route selects."""
+    def _pick(self, now: float, *, beside: bool) -> Waiting | None:
+        """The best candidate that may be started now: of those tried least, of the lowest rank, as the route selects.
+        `beside` others it must be of a channel of its own."""
         full: set[str] = set()
-        usable: list[_Waiting] = []
+        usable: list[Waiting] = []
         for waiting in self.waiting:
-            if self._usable_at(waiting, now) > now or (fresh_channel and not self._fresh(waiting)):
+            channel = waiting.candidate.channel
+            if self._usable_at(waiting, now) > now or (beside and not self._fresh(channel)):
                 continue
-            if self.health.of(waiting.candidate.channel).concurrency.full:
-                full.add(waiting.candidate.channel.name)
+            if channel.name != self.offered and self.health.of(channel).concurrency.full:
+                full.add(channel.name)
                 continue
             usable.append(waiting)
         self.blocked = frozenset() if usable else frozenset(full)
-        if not usable:
-            return None
-        rank = min(w.candidate.rank for w in usable)
-        best = [w for w in usable if w.candidate.rank == rank]
-        channel = self._choose(list({w.candidate.channel.name: w.candidate.channel for w in best}.values()), now)
-        return next(w for w in best if w.candidate.channel is channel)
+        if len(usable) < 2:
+            return usable[0] if usable else None
+        if self.offered:
+            usable = [w for w in usable if w.candidate.channel.name == self.offered] or usable
+        first = min(w.order for w in usable)
+        return self._choose([w for w in usable if w.order == first], now)
 
-    def _choose(self, channels: list[Channel], now: float) -> Channel:
+    def _choose(self, best: list[Waiting], now: float) -> Waiting:
+        """One of several equals."""
+        if len(best) == 1:
+            return best[0]
+        channels = list({w.candidate.channel.name: w.candidate.channel for w in best}.values())
         affinity = self.asked.affinity if self.route.affinity or self.route.select == "sticky" else ""
-        return choose(
+        channel = choose(
             channels,
             self.health,
             self.route.select,
@@ -225,15 +228,23 @@ class Plan:
             random=self.random,
             affinity=affinity,
             prompt_tokens=self.asked.prompt_tokens,
-            price=self.asked.price,
+            prices={w.candidate.channel.name: self.asked.price(w.candidate) for w in best}
+            if self.route.select == "cost"
+            else None,
         )
+        keys = [w for w in best if w.candidate.channel is channel]
+        if affinity and len(keys) > 1:  # a provider's cache belongs to the account behind the key
+            return max(keys, key=lambda w: rendezvous(affinity, str(w.candidate.key), 1.0))
+        return keys[0]
 
-    def _start(self, waiting: _Waiting, why: str, now: float) -> Start:
+    def _start(self, waiting: Waiting, why: str, now: float) -> Start:
         self.waiting.remove(waiting)
         attempt = self.started
         self.alive[attempt] = waiting
         self.begun[attempt] = now
         self.started += 1
+        if self.health.started(waiting.candidate.channel, now):
+            self.probes.add(attempt)
         return Start(attempt, waiting.candidate, self._why(waiting.candidate) if why == "next" else why)
 
     def _why(self, candidate: Candidate) -> str:
@@ -245,93 +256,94 @@ class Plan:
             return "next_channel"
         return "retry" if candidate.key == last.key else "next_key"
 
-    def _fresh(self, waiting: _Waiting) -> bool:
-        """Whether the candidate's channel is not being asked right now."""
-        return all(alive.candidate.channel is not waiting.candidate.channel for alive in self.alive.values())
+    def _fresh(self, channel: Channel) -> bool:
+        """Whether the channel is not being asked right now."""
+        return all(alive.candidate.channel is not channel for alive in self.alive.values())
 
-    def _usable_at(self, waiting: _Waiting, now: float) -> float:
+    def _usable_at(self, waiting: Waiting, now: float) -> float:
         candidate = waiting.candidate
         return max(waiting.after, self.health.of(candidate.channel).usable_at(candidate.key, now))
-
-    def _all_open(self, now: float) -> bool:
-        """Whether only open breakers stand in the way: then the client is told at once."""
-        return all(
-            not self.health.of(w.candidate.channel).breaker.allows(now) and w.after <= now for w in self.waiting
-        )
 
     # -- hedging ----------------------------------------------------------------------------------------------------
 
     def _may_hedge(self) -> bool:
         hedge = self.route.hedge
-        if hedge.after is None and hedge.percentile is None:
+        if self.rescuing or (hedge.after is None and hedge.percentile is None):
             return False
         return self.asked.hedgeable and self.asked.prompt_tokens <= hedge.max_prompt_tokens
 
-    def _hedge_at(self, now: float) -> float:
+    def _affordable(self, candidate: Candidate, now: float) -> bool:
+        """Whether the hedge is within the route's money and share."""
+        cap = self.route.hedge.max_cost
+        return (not cap or self.asked.price(candidate) <= cap) and self.asked.hedges.take(now)
+
+    def _hedge_at(self) -> float:
         """When the youngest attempt alive is late."""
         attempt = max(self.alive)
-        return self.begun[attempt] + self._patience(self.alive[attempt].candidate)
+        return self.begun[attempt] + self._patience(attempt, self.alive[attempt].candidate)
 
-    def _patience(self, candidate: Candidate) -> float:
-        """Seconds after which a first token is late: the channel's own percentile, else the fixed delay."""
+    def _patience(self, attempt: int, candidate: Candidate) -> float:
+        """Seconds after which an attempt's first token is late: a probe's, the channel's own percentile, or fixed."""
         hedge = self.route.hedge
+        patience = USUAL_PATIENCE if hedge.after is None else hedge.after
         if hedge.percentile is not None:
             measured = self.health.of(candidate.channel).latency.percentile(hedge.percentile)
             if measured is not None:
-                return max(0.2, measured)
-        return 10.0 if hedge.after is None else hedge.after
+                patience = max(LEAST_PATIENCE, measured)
+        return min(PROBE_PATIENCE, patience) if attempt in self.probes else patience
 
     # -- after a failure --------------------------------------------------------------------------------------------
 
-    def _after(self, fault: Fault, waiting: _Waiting, now: float) -> None:
+    def _after(self, fault: Fault, waiting: Waiting, now: float) -> None:
         """What a fault leaves to be tried."""
-        channel = waiting.candidate.channel
-        retry = fault.retry
+        candidate = waiting.candidate
+        self.last = candidate
         if fault.kind is Kind.CONTENT_FILTER and self.route.content_filter_fallback:
-            retry = Retry.MODEL
-        self.last = waiting.candidate
-        if retry is Retry.NO:
+            self._keep(lambda c: c.public_model != candidate.public_model)
+        elif fault.retry is Retry.NO:
             self.finished = True
-        elif retry is Retry.MODEL:
-            self._keep(lambda w: _larger(w.candidate, waiting.candidate))
+        elif fault.retry is Retry.MODEL:
+            self._keep(lambda c: _larger(c, candidate))
         elif fault.kind is Kind.UPSTREAM_RATE_LIMITED:
-            self._again(waiting, now, self._wait(fault, waiting))
-        elif retry is Retry.KEY:
+            if self._may_ask_again(candidate.channel, now):
+                self._again(waiting, now + self._wait(fault, waiting))
+        elif fault.retry is Retry.KEY:
             return  # this key is gone; the others are still waiting
         elif fault.kind in NEVER_AGAIN:
-            self._keep(lambda w: w.candidate.channel is not channel)
-        else:
+            self._keep(lambda c: c.channel is not candidate.channel)
+        elif self._may_ask_again(candidate.channel, now):
             self._last_resort(waiting, now)
+        else:
+            self._keep(lambda c: c.channel is not candidate.channel)
 
-    def _last_resort(self, waiting: _Waiting, now: float) -> None:
-        """The channel again, after a pause and after all others: only while its retry budget lasts."""
-        channel = waiting.candidate.channel
-        if self.health.of(channel).retries.take(now):
-            self._again(waiting, now, self._backoff(waiting))
-        pause = self._backoff(waiting)
+    def _may_ask_again(self, channel: Channel, now: float) -> bool:
+        """Whether another attempt is left for the channel, and its budget pays for it."""
+        return self.started < self.route.attempts and self.health.of(channel).retries.has(now)
+
+    def _last_resort(self, waiting: Waiting, now: float) -> None:
+        """The channel again, with this or another key: after a pause, and after all that were tried less."""
+        after = now + self._backoff(waiting)
         for other in self.waiting:
-            if other.candidate.channel is channel:
-                other.after = max(other.after, now + pause)
+            if other.candidate.channel is waiting.candidate.channel:
+                other.after = max(other.after, after)
+                other.tries = max(other.tries, waiting.tries + 1)
+        self._again(waiting, after)
 
-    def _again(self, waiting: _Waiting, now: float, pause: float) -> None:
-        self.waiting.append(_Waiting(waiting.candidate, now + pause, waiting.tries + 1))
+    def _again(self, waiting: Waiting, after: float) -> None:
+        self.waiting.append(Waiting(waiting.candidate, after, waiting.tries + 1))
 
-    def _wait(self, fault: Fault, waiting: _Waiting) -> float:
+    def _wait(self, fault: Fault, waiting: Waiting) -> float:
         """The provider's own wait, a little longer so that not all come back at once; else a backoff."""
         if fault.retry_after is None:
             return self._backoff(waiting)
         return fault.retry_after * (1.0 + 0.1 * self.random.random())
 
-    def _backoff(self, waiting: _Waiting) -> float:
+    def _backoff(self, waiting: Waiting) -> float:
         """Full jitter: anything up to a bound that doubles with each try."""
         return self.random.random() * min(BACKOFF_LAST, BACKOFF_FIRST * 2.0**waiting.tries)
 
-    def _keep(self, wanted: Callable[[_Waiting], bool]) -> None:
-        self.waiting = [w for w in self.waiting if wanted(w)]
-
-
-NEVER_AGAIN = frozenset((Kind.SILENT, Kind.STALLED, Kind.TLS_FAILED, Kind.UPSTREAM_NOT_FOUND, Kind.CONNECT_TIMEOUT))
-"""Faults after which this request does not ask the channel again: waiting more will not help."""
+    def _keep(self, wanted: Callable[[Candidate], bool]) -> None:
+        self.waiting = [w for w in self.waiting if wanted(w.candidate)]
 
 
 def _larger(other: Candidate, failed: Candidate) -> bool:
@@ -341,10 +353,22 @@ def _larger(other: Candidate, failed: Candidate) -> bool:
     return not other.context or not failed.context or other.context > failed.context
 
 
+_USEFUL = (  # from the least useful to the most; what is not here stands between the two halves
+    (Kind.DEADLINE, Kind.DIVERGED, Kind.UPSTREAM_AUTH, Kind.UPSTREAM_NOT_FOUND),
+    (Kind.UPSTREAM_OVERLOADED, Kind.UPSTREAM_RATE_LIMITED, Kind.CONTENT_FILTER, Kind.CONTEXT_LENGTH,
+     Kind.PROVIDER_REJECTED),
+)  # fmt: skip
+USEFULNESS = {kind: i - len(_USEFUL[0]) for i, kind in enumerate(_USEFUL[0])} | {
+    kind: i + 1 for i, kind in enumerate(_USEFUL[1])
+}
+
+
 def more_useful(old: Fault | None, new: Fault) -> Fault:
-    """Of two faults the one that helps the client more: its own mistake, then a wait, then what came last."""
-    if old is None or new.rejected:
+    """Of two faults the one that helps the client more: its own mistake, then a wait, then a failure, then what only
+    the operator can mend; of equals the later, of two waits the shorter."""
+    if old is None:
         return new
-    if old.rejected or (old.kind is Kind.UPSTREAM_RATE_LIMITED and new.kind is not Kind.UPSTREAM_RATE_LIMITED):
-        return old
-    return new
+    before, after = USEFULNESS.get(old.kind, 0), USEFULNESS.get(new.kind, 0)
+    if before == after and old.retry_after is not None and new.retry_after is not None:
+        return min(old, new, key=lambda fault: fault.retry_after or 0.0)
+    return new if after >= before else old
