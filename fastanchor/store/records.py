@@ -1,0 +1,202 @@
+"""What a journal holds: the records, and their form on disk.
+
+One record is one line: its length and its CRC-32 in eight hexadecimal digits each, and a JSON array that starts with
+its kind. A line that does not verify is damage and is passed over; a line without its end has not been written whole.
+
+    00000061 5c1e0a77 ["open","req_…",1780000000.0,"k1","acme","gpt-4o",true,1200,5000]
+
+Kinds: `open` at admission (before the first byte goes upstream), `try` when an attempt starts, `settle` at the end
+(before the last byte goes to the client), `probe` when a failed journal tests whether it can be written again.
+Fields are positional, for speed: new ones come at the end of their kind and have a default.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple, TypeAlias
+from zlib import crc32
+
+import msgspec
+
+from fastanchor.core.receipt import AttemptRecord, Receipt
+from fastanchor.core.usage import Usage
+
+_HEAD: Final = re.compile(rb"([0-9a-f]{8}) ([0-9a-f]{8}) ")
+HEAD: Final = 18  # bytes before the JSON
+
+Counts: TypeAlias = tuple[int | None, int | None, int, int, int, int, int, int, int, int | None, bool]
+"""The fields of `core.usage.Usage` in their order."""
+
+
+class Open(msgspec.Struct, frozen=True, array_like=True, tag="open"):
+    """A request was admitted. `tokens` and `cost` (micro-dollars) are what it reserved."""
+
+    id: str
+    at: float  # unix seconds
+    key: str
+    organization: str
+    model: str
+    metered: bool
+    tokens: int
+    cost: int
+
+
+class Try(msgspec.Struct, frozen=True, array_like=True, tag="try"):
+    """An attempt was started, so that a provider may have seen the request."""
+
+    id: str
+    at: float
+    channel: str
+    model: str
+
+
+class Tried(msgspec.Struct, frozen=True, array_like=True):
+    """The fields of `core.receipt.AttemptRecord` in their order."""
+
+    channel: str
+    model: str
+    key: int
+    why: str
+    outcome: str
+    status: int
+    started: float
+    seconds: float
+    first_token: float | None
+    usage: Counts | None
+    cost: int
+
+
+class Settle(msgspec.Struct, frozen=True, array_like=True, tag="settle"):
+    """A request has ended: when, whether credits pay for it, and the fields of `core.receipt.Receipt` in order."""
+
+    at: float
+    metered: bool
+    id: str
+    started: float
+    dialect: str
+    endpoint: str
+    client: str
+    key: str
+    organization: str
+    model: str
+    served_model: str
+    channel: str
+    provider: str
+    stream: bool
+    status: int
+    ending: str
+    seconds: float
+    first_token: float | None
+    overhead: float
+    usage: Counts
+    cost: int
+    bytes_in: int
+    bytes_out: int
+    attempts: list[Tried]
+
+    def receipt(self) -> Receipt:
+        """The receipt that was settled."""
+        return Receipt(
+            self.id, self.started, self.dialect, self.endpoint, self.client, self.key, self.organization, self.model,
+            self.served_model, self.channel, self.provider, self.stream, self.status, self.ending, self.seconds,
+            self.first_token, self.overhead, Usage(*self.usage), self.cost, self.bytes_in, self.bytes_out,
+            tuple(_attempt(tried) for tried in self.attempts),
+        )
+
+
+class Probe(msgspec.Struct, frozen=True, array_like=True, tag="probe"):
+    """Means nothing; it could be written."""
+
+    at: float
+
+
+Record: TypeAlias = Open | Try | Settle | Probe
+
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder[Record](Record)
+
+
+def settled(receipt: Receipt, *, metered: bool, at: float) -> Settle:
+    """The record of a receipt."""
+    r = receipt
+    return Settle(
+        at, metered, r.request_id, r.started, r.dialect, r.endpoint, r.client, r.key_id, r.organization, r.model,
+        r.served_model, r.channel, r.provider, r.stream, r.status, r.ending, r.seconds, r.first_token, r.overhead,
+        _counts(r.usage), r.cost, r.bytes_in, r.bytes_out, [_tried(attempt) for attempt in r.attempts],
+    )
+
+
+def _counts(u: Usage) -> Counts:
+    return (
+        u.input, u.output, u.cache_read, u.cache_write, u.cache_write_1h, u.reasoning, u.audio_input, u.audio_output,
+        u.searches, u.cost, u.estimated,
+    )
+
+
+def _tried(a: AttemptRecord) -> Tried:
+    usage = None if a.usage is None else _counts(a.usage)
+    return Tried(
+        a.channel, a.model, a.key, a.why, a.outcome, a.status, a.started, a.seconds, a.first_token, usage, a.cost
+    )
+
+
+def _attempt(t: Tried) -> AttemptRecord:
+    usage = None if t.usage is None else Usage(*t.usage)
+    return AttemptRecord(
+        t.channel, t.model, t.key, t.why, t.outcome, t.status, t.started, t.seconds, t.first_token, usage, t.cost
+    )
+
+
+class Scan(NamedTuple):
+    """What a piece of a journal holds. `ends` are offsets behind each record, `size` behind the last whole line."""
+
+    records: list[Record]
+    ends: list[int]
+    size: int
+    damaged: int
+
+
+def frame(record: Record) -> bytes:
+    """A record as its line."""
+    try:
+        payload = _ENCODER.encode(record)
+    except UnicodeEncodeError:  # half a surrogate pair, in a name that a client made up
+        payload = _ENCODER.encode(_readable(msgspec.to_builtins(record)))
+    return b"%08x %08x %b\n" % (len(payload), crc32(payload), payload)
+
+
+def scan(data: bytes) -> Scan:
+    """The records of all whole lines of `data`, which starts at the start of a line."""
+    records: list[Record] = []
+    ends: list[int] = []
+    start = damaged = 0
+    while (end := data.find(b"\n", start)) >= 0:
+        record = _read(data[start:end])
+        start = end + 1
+        if record is None:
+            damaged += 1
+            continue
+        records.append(record)
+        ends.append(start)
+    return Scan(records, ends, start, damaged)
+
+
+def _readable(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    return [_readable(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _read(line: bytes) -> Record | None:
+    """The record of a line, or None when it is damaged."""
+    head = _HEAD.match(line)
+    if head is None:
+        return None
+    payload = line[HEAD:]
+    if len(payload) != int(head[1], 16) or crc32(payload) != int(head[2], 16):
+        return None
+    try:
+        record: Record = _DECODER.decode(payload)
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    return record
