@@ -16,7 +16,7 @@ MAX_SIZE_LINE = 256
 MAX_EXTENSIONS = 16 * 1024
 """Bytes of all extensions of one message."""
 
-NEVER_TRAILERS = frozenset((b"content-length", b"host", b"transfer-encoding"))
+NEVER_TRAILERS = frozenset((b"connection", b"content-length", b"host", b"transfer-encoding"))
 
 EXTENSION = re.compile(
     rb"(?:;[!#$%&'*+\-.^_`|~0-9A-Za-z]+"

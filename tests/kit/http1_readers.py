@@ -94,15 +94,11 @@ class _Calls:
 
 
 def read_by_llhttp(data: bytes) -> Reading:
-    """The requests that a server on llhttp (strict) dispatches; it goes on behind an upgrade that nobody takes."""
+    """The requests that a server on llhttp (strict) dispatches."""
     calls = _Calls()
-    while True:
-        calls.parser = httptools.HttpRequestParser(calls)
-        try:
-            calls.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            data = data[upgrade.args[0] :]
-        except httptools.HttpParserError:
-            return Reading(calls.requests, 400)
-        else:
-            return Reading(calls.requests)
+    calls.parser = httptools.HttpRequestParser(calls)
+    try:
+        calls.parser.feed_data(data)
+    except httptools.HttpParserError:
+        return Reading(calls.requests, 400)
+    return Reading(calls.requests)

@@ -40,8 +40,9 @@ def check(data: bytes) -> None:
     assert ours == read_by(pure, data)
     if not all(method in KNOWN for method, _, _ in ours.requests):
         return  # llhttp knows a closed list of methods
-    for theirs in (read_by_h11(data), read_by_llhttp(data)):
-        assert_no_more(ours, theirs)
+    assert_no_more(ours, read_by_h11(data))
+    if b"upgrade" not in data.lower():  # what follows one is the other protocol to llhttp, a body included
+        assert_no_more(ours, read_by_llhttp(data))
 
 
 def assert_no_more(ours: Reading, theirs: Reading) -> None:

@@ -71,6 +71,7 @@ TRAILERS = [
     refused("trailer-with-length", chunked(b"3\r\nabc\r\n0\r\nContent-Length: 9\r\n\r\n")),
     refused("trailer-with-coding", chunked(b"3\r\nabc\r\n0\r\ntransfer-encoding: chunked\r\n\r\n")),
     refused("trailer-with-host", chunked(b"3\r\nabc\r\n0\r\nHost: i\r\n\r\n")),
+    refused("trailer-with-connection", chunked(b"3\r\nabc\r\n0\r\nConnection: close\r\n\r\n") + get()),
     refused("trailer-without-colon", chunked(b"3\r\nabc\r\n0\r\nX\r\n\r\n")),
     refused("trailer-with-space-before-colon", chunked(b"3\r\nabc\r\n0\r\nX : y\r\n\r\n")),
     refused("trailer-folded", chunked(b"3\r\nabc\r\n0\r\nX: y\r\n z\r\n\r\n")),
