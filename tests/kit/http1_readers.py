@@ -99,6 +99,8 @@ def read_by_llhttp(data: bytes) -> Reading:
     calls.parser = httptools.HttpRequestParser(calls)
     try:
         calls.parser.feed_data(data)
+    except httptools.HttpParserUpgrade:  # CONNECT, too
+        return Reading(calls.requests)
     except httptools.HttpParserError:
         return Reading(calls.requests, 400)
     return Reading(calls.requests)
