@@ -7,13 +7,13 @@ holds the bytes that are already decoded; whoever wins sends them, whoever loses
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import orjson
-import trio
 
 from fastanchor._speedups.peek import peek
+from fastanchor.core.channel import base
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.receipt import AttemptRecord
 from fastanchor.core.usage import Usage
@@ -21,7 +21,7 @@ from fastanchor.dialects import registry as dialects
 from fastanchor.dialects import relay as relays
 from fastanchor.dialects.contract import Answering, Dialect, Target
 from fastanchor.dialects.splice import Splice
-from fastanchor.engine.exchange import Exchange, HeaderView
+from fastanchor.engine.exchange import Exchange
 from fastanchor.engine.traffic import Traffic
 from fastanchor.engine.upstreams import Response, Upstreams
 from fastanchor.policy.asked import Candidate, Start
@@ -54,6 +54,12 @@ FAULTS: tuple[tuple[type[wire.WireError], Kind], ...] = (
     (wire.Truncated, Kind.TRUNCATED),
     (wire.BadResponse, Kind.MALFORMED_ANSWER),
 )
+
+
+@cache
+def origin(url: str) -> Origin:
+    """The origin of a channel's base URL. Cached: only the operator names URLs."""
+    return Origin(*base(url)[:3])
 
 
 class Answer:
@@ -147,7 +153,7 @@ class Attempt:
         self.sent = False
         self.ended = False
         self.place = -1  # of its record among the exchange's attempts
-        self.began = trio.current_time()
+        self.began = exchange.now()
         self.limit = min(self.began + self._allowed(), exchange.deadline)
 
     async def run(self) -> Answer:
@@ -159,14 +165,14 @@ class Attempt:
         try:
             answer = await self._ask()
         except Fault as fault:
-            self.traffic.health.failed(self.candidate.channel, self.candidate.key, fault, trio.current_time())
+            self.traffic.health.failed(self.candidate.channel, self.candidate.key, fault, self.exchange.now())
             self._over(fault.kind.value, status=fault.own_status)
             raise
         except BaseException:
             self.traffic.health.abandoned(self.candidate.channel)
             self._over("cancelled")
             raise
-        now = trio.current_time()
+        now = self.exchange.now()
         replayed = self.exchange.half is not None  # what a rescue took to repeat says nothing of the channel
         health = self.traffic.health
         health.answered(
@@ -189,15 +195,13 @@ class Attempt:
 
     def account(self, usage: Usage, *, outcome: str | None = None) -> None:
         """Complete the record with what the attempt used and, if it changed, what became of it."""
-        records = self.exchange.attempts
-        record = records[self.place]
-        records[self.place] = replace(
-            record,
-            outcome=record.outcome if outcome is None else outcome,
-            seconds=trio.current_time() - self.began,
-            usage=usage,
-            cost=cost(self.exchange.card(self.candidate.public_model, self.candidate.model), usage),
-        )
+        exchange = self.exchange
+        record = exchange.attempts[self.place]
+        if outcome is not None:
+            record.outcome = outcome
+        record.seconds = exchange.now() - self.began
+        record.usage = usage
+        record.cost = cost(exchange.card(self.candidate.public_model, self.candidate.model), usage)
 
     def _over(self, outcome: str, status: int = 0) -> None:
         self.leave()
@@ -223,7 +227,7 @@ class Attempt:
     def _fault_of(self, error: wire.WireError) -> Fault:
         """A wire error's meaning; what only the request's own deadline cut short is not the channel's fault."""
         late = isinstance(error, (wire.ConnectTimeout, wire.ResponseTimeout, wire.ReadTimeout))
-        if late and self.limit >= self.exchange.deadline <= trio.current_time() + CLOCK_SLACK:
+        if late and self.limit >= self.exchange.deadline <= self.exchange.now() + CLOCK_SLACK:
             return Fault(Kind.DEADLINE)
         return fault_of(error)
 
@@ -277,19 +281,20 @@ class Attempt:
         channel, exchange = self.candidate.channel, self.exchange
         key = channel.keys[self.candidate.key] if self.candidate.key >= 0 else None
         upstream = self.speaker.upstream(
-            channel, key, self.spoken, exchange.asked, self.candidate.model, body, HeaderView(exchange.request)
+            channel, key, self.spoken, exchange.asked, self.candidate.model, body, exchange.headers
         )
         self.sent = True
+        patience = self._patience()
         if exchange.sent_upstream is None:
-            exchange.sent_upstream = trio.current_time()
+            exchange.sent_upstream = exchange.now()
         return await self.pool.request(
-            Origin(channel.scheme, channel.host, channel.port),
+            origin(channel.base_url),
             upstream.method,
             upstream.target,
             upstream.headers,
             upstream.body,
-            connect_timeout=min(channel.timeouts.connect, self._patience()),
-            first_byte_timeout=self._patience(),
+            connect_timeout=min(channel.timeouts.connect, patience),
+            first_byte_timeout=patience,
         )
 
     async def _refusal(self, response: Response) -> Fault:
@@ -300,7 +305,7 @@ class Attempt:
         except wire.WireError:
             body = b""
         response.close()
-        now = self.exchange.wall + trio.current_time() - self.exchange.began
+        now = self.exchange.wall + self.exchange.now() - self.exchange.began
         return classify.from_answer(response.status, response.get, body, self.spoken, now)
 
     async def _whole(self, response: Response) -> Answer:
@@ -337,13 +342,13 @@ class Attempt:
 
     def _patience(self) -> float:
         """Seconds left until the first content must have come."""
-        left = self.limit - trio.current_time()
+        left = self.limit - self.exchange.now()
         if left <= 0:
             raise Fault(Kind.DEADLINE if self.limit >= self.exchange.deadline else Kind.SILENT)
         return min(left, self._allowed())
 
     def _record(self, outcome: str, *, status: int = 0, first_token: float | None = None) -> None:
-        exchange, now = self.exchange, trio.current_time()
+        exchange, now = self.exchange, self.exchange.now()
         self.place = len(exchange.attempts)
         exchange.attempts.append(
             AttemptRecord(

@@ -17,6 +17,28 @@ from fastanchor.providers import catalogue
 from fastanchor.providers.registry import provider
 
 
+class Candidates:
+    """What can serve a call in one world. Remembers the lists in which chance has no part."""
+
+    MOST = 1024  # lists remembered: names come from clients
+
+    def __init__(self) -> None:
+        self._world: Snapshot | None = None
+        self._known: dict[tuple[str, str, str], list[Candidate]] = {}
+
+    def of(self, world: Snapshot, route: Route, call: Call, random: Random) -> list[Candidate]:
+        """As `candidates`. The list is shared: nobody changes it."""
+        if world is not self._world:
+            self._world, self._known = world, {}
+        key = (call.model, call.dialect, call.operation)
+        known = self._known.get(key)
+        if known is None:
+            known = candidates(world, route, call, random)
+            if all(c.key < 1 for c in known) and len(self._known) < self.MOST:
+                self._known[key] = known
+        return known
+
+
 def candidates(world: Snapshot, route: Route, call: Call, random: Random) -> list[Candidate]:
     """The model's own channels, then those of the fallback models.
 

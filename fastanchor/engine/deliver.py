@@ -92,7 +92,7 @@ class Delivery:
                 nonlocal problem
                 try:
                     while True:
-                        await trio.sleep_until(max(trio.current_time(), self.told_alive + self.every))
+                        await trio.sleep_until(max(self.exchange.now(), self.told_alive + self.every))
                         await self._tell_alive()
                 except wire.WireError as gone:
                     problem = gone
@@ -156,7 +156,7 @@ class Delivery:
         self._keep(first)
         if self.rescue == "restart":
             self.held, first = [first], exchange.spoken.keep_alive
-        self.told_alive = trio.current_time()
+        self.told_alive = self.exchange.now()
         exchange.answer_bytes = len(first)
         await self.reply.start(200, answer_headers(exchange, exchange.spoken.stream_type), first)
 
@@ -185,7 +185,7 @@ class Delivery:
         if self.size > MOST_HELD:
             self.rescue = "off"
             await self._let_go()
-        elif self.every and trio.current_time() - self.told_alive >= self.every:
+        elif self.every and self.exchange.now() - self.told_alive >= self.every:
             await self._tell_alive()
 
     async def _let_go(self) -> None:
@@ -194,7 +194,7 @@ class Delivery:
 
     async def _tell_alive(self) -> None:
         """Bytes that clients ignore."""
-        self.told_alive = trio.current_time()
+        self.told_alive = self.exchange.now()
         await self.reply.send(self.exchange.spoken.keep_alive)
 
     async def _end(self) -> None:
@@ -204,7 +204,7 @@ class Delivery:
 
     def _broke(self, answer: Answer, fault: Fault) -> None:
         """Note the break in the channel's health and in the attempt's record."""
-        now = trio.current_time()
+        now = self.exchange.now()
         self.traffic.health.broke(answer.candidate.channel, fault, now)
         answer.attempt.account(self.exchange.usage, outcome=fault.kind.value)
         self.plan.broke(answer.candidate, fault, now)

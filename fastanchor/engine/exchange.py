@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
-
-import trio
 
 from fastanchor.core.call import Call
 from fastanchor.core.lease import FreeLease, Lease
@@ -71,6 +69,8 @@ class Exchange:
         "half",
         "headers",
         "lease",
+        "now",
+        "priced",
         "principal",
         "provider",
         "public_model",
@@ -84,13 +84,16 @@ class Exchange:
         "world",
     )
 
-    def __init__(self, request: Request, world: Snapshot, request_id: str, endpoint: str) -> None:
+    def __init__(
+        self, request: Request, world: Snapshot, request_id: str, endpoint: str, now: Callable[[], float]
+    ) -> None:
+        self.now = now
         self.request = request
         self.headers = HeaderView(request)
         self.world = world
         self.request_id = request_id
         self.endpoint = endpoint
-        self.began = trio.current_time()
+        self.began = now()
         self.wall = time.time()
         self.principal: Principal = ANYONE
         self.dialect: Dialect | None = None
@@ -99,6 +102,7 @@ class Exchange:
         self.attempts: list[AttemptRecord] = []
         self.usage = Usage()
         self.cost = 0
+        self.priced: Usage | None = None  # the usage that `cost` is for
         self.channel = ""
         self.provider = ""
         self.served_model = ""  # the upstream's name, and
@@ -128,7 +132,8 @@ class Exchange:
 
     def price(self) -> int:
         """Work out and note the cost of the usage so far, in micro-dollars, at the prices of the model that served."""
-        if self.served_model:
+        if self.served_model and self.priced is not self.usage:
+            self.priced = self.usage
             card = self.card(self.public_model, self.served_model)
             self.cost = cost(card, self.usage, self.principal.plan.markup)
         return self.cost
@@ -141,7 +146,7 @@ class Exchange:
     def receipt(self) -> Receipt:
         """The record of this request, ended now."""
         call = self.call
-        now = trio.current_time()
+        now = self.now()
         return Receipt(
             request_id=self.request_id,
             started=self.wall,

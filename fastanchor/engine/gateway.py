@@ -22,7 +22,7 @@ from fastanchor.core.snapshot import Snapshot
 from fastanchor.dialects import registry as dialects
 from fastanchor.engine import models
 from fastanchor.engine.affinity import conversation
-from fastanchor.engine.candidates import candidates, estimate
+from fastanchor.engine.candidates import Candidates, estimate
 from fastanchor.engine.deliver import Delivery
 from fastanchor.engine.exchange import Exchange
 from fastanchor.engine.headers import fault_headers, id_headers
@@ -71,6 +71,8 @@ class Gateway:
         self.elsewhere = elsewhere
         self.random = random or Random()  # noqa: S311 - balances load, guards nothing
         self.traffic = Traffic()
+        self.candidates = Candidates()
+        self.now: Callable[[], float] | None = None  # the run's clock, known from the first request on
         self.in_flight = 0
         self._prefix = secrets.token_hex(6)
         self._count = 0
@@ -80,13 +82,17 @@ class Gateway:
         self._count += 1
         return f"req_{self._prefix}{self._count:010x}"
 
+    def _read_clock(self) -> Callable[[], float]:
+        self.now = trio.lowlevel.current_clock().current_time
+        return self.now
+
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Answer one request (the wire's handler)."""
         endpoint = dialects.endpoint(request.method, request.path)
         if endpoint is None:
             await self._no_endpoint(request, reply)
             return
-        exchange = Exchange(request, self.world, self.mint(), endpoint.name)
+        exchange = Exchange(request, self.world, self.mint(), endpoint.name, self.now or self._read_clock())
         exchange.dialect = dialects.dialect(endpoint.dialect)
         await self._accounted(exchange, reply, self._serve)
 
@@ -94,7 +100,7 @@ class Gateway:
         request_id = self.mint()
         if self.elsewhere is not None and await self.elsewhere(request, reply, request_id):
             return
-        exchange = Exchange(request, self.world, request_id, "other")
+        exchange = Exchange(request, self.world, request_id, "other", self.now or self._read_clock())
         exchange.dialect = dialects.dialect(_language(request.path))
         await self._accounted(exchange, reply, self._serve_plain)
 
@@ -161,7 +167,7 @@ class Gateway:
             hedges=self.traffic.hedges(route),
             organization=exchange.principal.organization,
         )
-        found = candidates(exchange.world, route, call, self.random)
+        found = self.candidates.of(exchange.world, route, call, self.random)
         return Plan(route, found, self.traffic.health, asked, self.random)
 
     async def _serve_plain(self, exchange: Exchange, reply: Reply) -> None:

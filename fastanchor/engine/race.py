@@ -35,13 +35,13 @@ async def race(exchange: Exchange, plan: Plan, pool: Upstreams, traffic: Traffic
     exchange.dropped = winner.dropped
     exchange.usage = answer.usage
     if exchange.first_token is None:
-        exchange.first_token = trio.current_time()
+        exchange.first_token = exchange.now()
     return answer
 
 
 def begin(exchange: Exchange, plan: Plan, traffic: Traffic) -> list[Start]:
     """What the plan starts now. What stood before it in rank and could not be started is noted as skipped."""
-    now = trio.current_time()
+    now = exchange.now()
     starts = traffic.steps(plan, now)
     for start in starts:
         if start.why == "first":
@@ -70,9 +70,9 @@ async def one_by_one(exchange: Exchange, plan: Plan, pool: Upstreams, traffic: T
             try:
                 answer = await Attempt(exchange, pool, traffic, start).run()
             except Fault as fault:
-                plan.failed(start.attempt, fault, trio.current_time())
+                plan.failed(start.attempt, fault, exchange.now())
             else:
-                plan.won(start.attempt, trio.current_time())
+                plan.won(start.attempt, exchange.now())
                 return answer
         else:
             await traffic.pause(plan)
@@ -96,7 +96,7 @@ class _Finish:
             answer = await attempt.run()
         except Fault as fault:
             if self.answer is None:
-                self.plan.failed(attempt.start.attempt, fault, trio.current_time())
+                self.plan.failed(attempt.start.attempt, fault, self.exchange.now())
         else:
             if self.answer is None:
                 self._won(answer)
@@ -105,7 +105,7 @@ class _Finish:
         self.changed.set()
 
     def _won(self, answer: Answer) -> None:
-        now = trio.current_time()
+        now = self.exchange.now()
         self.answer = answer
         for candidate, waited in self.plan.won(answer.attempt.start.attempt, now):
             self.traffic.health.overtaken(candidate.channel, waited, now)
@@ -133,12 +133,12 @@ async def beside_each_other(exchange: Exchange, plan: Plan, pool: Upstreams, tra
                         over = fault
                         break
                     continue
-                wake = plan.wake(trio.current_time())
+                wake = plan.wake(exchange.now())
                 with trio.CancelScope(deadline=math.inf if wake is None else wake):
                     await finish.changed.wait()
                 finish.changed = trio.Event()
                 if finish.answer is None and plan.alive:
-                    over = plan.verdict(trio.current_time())
+                    over = plan.verdict(exchange.now())
                     if over is not None:
                         break
             nursery.cancel_scope.cancel()
