@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -16,8 +17,8 @@ import orjson
 
 from fastanchor.core.faults import Fault, Kind
 
-MAX_RETRY_AFTER = 60.0
-"""Seconds. A longer wait is passed to the client but never waited for."""
+LONGEST_RETRY_AFTER = 86_400.0
+"""Seconds. What is told beyond a day is taken for a day."""
 
 BY_STATUS: dict[int, Kind] = {
     400: Kind.PROVIDER_REJECTED,  # the request itself; codes below refine it
@@ -41,8 +42,10 @@ BY_STATUS: dict[int, Kind] = {
 BY_CODE: dict[str, Kind] = {
     "context_length_exceeded": Kind.CONTEXT_LENGTH,  # OpenAI
     "string_above_max_length": Kind.CONTEXT_LENGTH,
+    "exceed_context_size_error": Kind.CONTEXT_LENGTH,  # llama.cpp
     "content_filter": Kind.CONTENT_FILTER,  # Azure
     "content_policy_violation": Kind.CONTENT_FILTER,
+    "moderation_blocked": Kind.CONTENT_FILTER,  # OpenAI, images
     "ResponsibleAIPolicyViolation": Kind.CONTENT_FILTER,
     "insufficient_quota": Kind.UPSTREAM_AUTH,  # a 429 that no wait will heal: another key may have money
     "invalid_api_key": Kind.UPSTREAM_AUTH,
@@ -67,6 +70,11 @@ BY_WORDS: tuple[tuple[str, Kind], ...] = (
     ("prompt is too long", Kind.CONTEXT_LENGTH),  # Anthropic
     ("input token count", Kind.CONTEXT_LENGTH),  # Gemini: "The input token count (…) exceeds the maximum"
     ("context window", Kind.CONTEXT_LENGTH),
+    ("maximum prompt length", Kind.CONTEXT_LENGTH),  # xAI
+    ("input is too long", Kind.CONTEXT_LENGTH),  # Bedrock
+    ("too many tokens", Kind.CONTEXT_LENGTH),  # Cohere
+    ("content filtering policy", Kind.CONTENT_FILTER),  # Anthropic: "Output blocked by content filtering policy"
+    ("content management policy", Kind.CONTENT_FILTER),  # Azure
     ("api key not valid", Kind.UPSTREAM_AUTH),  # Gemini
     ("credit balance is too low", Kind.UPSTREAM_AUTH),  # Anthropic tells an empty account with 400
 )
@@ -80,6 +88,7 @@ class Told:
     code: str = ""
     type: str = ""
     param: str = ""
+    status: int = 0  # where the code is a number
     reasons: tuple[str, ...] = ()  # Gemini `details[].reason`
     retry_delay: float | None = None  # Gemini RetryInfo, seconds
 
@@ -110,8 +119,12 @@ def from_answer(
 def from_event(data: bytes) -> Fault:
     """The fault of an error that arrived inside a 200 stream or body."""
     told = read_error(data)
-    kind = BY_CODE.get(told.code) or BY_CODE.get(told.type) or Kind.IN_BAND_ERROR
-    return Fault(kind)
+    kind = BY_CODE.get(told.code) or BY_CODE.get(told.type)
+    if kind is None:  # OpenRouter has the HTTP status as its code
+        kind = judge(told.status, told) if 400 <= told.status <= 599 else Kind.IN_BAND_ERROR
+    if Fault(kind).rejected:
+        return Fault(kind, told.message[:2000], code=told.code, type=told.type, param=told.param)
+    return Fault(kind, retry_after=told.retry_delay)
 
 
 def judge(status: int, told: Told) -> Kind:
@@ -161,6 +174,7 @@ def _told(error: dict[str, Any], document: dict[str, Any]) -> Told:
         code=_text(error.get("code")) or _text(error.get("status")),
         type=_text(error.get("type")) or _text(error.get("status")),
         param=_text(error.get("param")),
+        status=_status(error.get("code")),
         reasons=tuple(_text(row.get("reason")) for row in rows if row.get("reason")),
         retry_delay=next((_seconds(row["retryDelay"]) for row in rows if "retryDelay" in row), None),
     )
@@ -170,24 +184,39 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _status(value: object) -> int:
+    return value if isinstance(value, int) and 0 < value < 1000 else 0
+
+
 def _seconds(value: object) -> float | None:
     """A protobuf Duration in JSON: "34s", "1.5s"."""
-    text = _text(value).removesuffix("s")
-    digits = text.replace(".", "", 1)
-    return min(float(text), 86400.0) if digits.isascii() and digits.isdigit() and len(digits) < 12 else None
+    return _decimal(_text(value).removesuffix("s"))
 
 
 def retry_after(header: Callable[[bytes], bytes | None], now: float) -> float | None:
-    """Seconds from `retry-after-ms` or `Retry-After` (RFC 9110 §10.2.3), or None if absent or junk."""
-    milliseconds = header(b"retry-after-ms")
-    if milliseconds is not None and milliseconds.isdigit() and len(milliseconds) < 12:
-        return int(milliseconds) / 1000
-    value = header(b"retry-after")
-    if value is None:
+    """Seconds from `retry-after-ms` or `Retry-After` (RFC 9110 §10.2.3; vendors also send fractions), or None if absent
+    or junk. Dates in the past are 0."""
+    milliseconds = _decimal((header(b"retry-after-ms") or b"").decode("latin-1"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    value = (header(b"retry-after") or b"").decode("latin-1")
+    seconds = _decimal(value)
+    return _until(value, now) if seconds is None else seconds
+
+
+def _decimal(text: str) -> float | None:
+    """A number of digits with at most one point, bounded by a day; None for anything else."""
+    digits = text.replace(".", "", 1)
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 100:
         return None
-    if value.isdigit() and len(value) < 12:
-        return float(int(value))
+    return min(float(text), LONGEST_RETRY_AFTER)
+
+
+def _until(date: str, now: float) -> float | None:
+    """Seconds until an HTTP date, None if it is none."""
     try:
-        return max(0.0, parsedate_to_datetime(value.decode("ascii")).timestamp() - now)
-    except (ValueError, UnicodeDecodeError):
+        when = parsedate_to_datetime(date)
+        stamp = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return None
+    return min(max(0.0, stamp - now), LONGEST_RETRY_AFTER)
