@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fastanchor.core.call import Call
 from fastanchor.core.events import Event, Stop
@@ -25,6 +25,8 @@ from fastanchor.core.faults import Fault
 from fastanchor.core.model import ModelCard
 from fastanchor.core.prompt import Prompt
 from fastanchor.core.usage import Usage
+
+NO_QUIRKS: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class Dialect(Protocol):
     def write(self, prompt: Prompt, target: Target) -> Written:
         """The request in this language. Raises Fault for what cannot be expressed."""
 
-    def edit(self, call: Call, model: str) -> bytes:
+    def edit(self, call: Call, model: str, quirks: frozenset[str] = NO_QUIRKS) -> bytes:
         """The client's own body for an upstream of the same dialect: spliced model name, forced usage, nothing else."""
 
     def observer(self, call: Call) -> Observer:
@@ -149,3 +151,11 @@ class Dialect(Protocol):
 
     def fault_event(self, fault: Fault, request_id: str) -> bytes:
         """The in-stream error: the last bytes of a stream that failed."""
+
+
+@runtime_checkable
+class CountingDialect(Protocol):
+    """The part of a dialect that counts tokens."""
+
+    def count_tokens_answer(self, call: Call) -> bytes:
+        """The answer where no provider can be asked: an estimate."""

@@ -21,7 +21,7 @@ from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.prompt import Prompt
 from fastanchor.core.usage import Usage
 from fastanchor.dialects import body as bodies
-from fastanchor.dialects.contract import Answering, Dialect, Target, Written
+from fastanchor.dialects.contract import NO_QUIRKS, Answering, Dialect, Target, Written
 from fastanchor.dialects.embedding import EmbeddingAnswer, EmbeddingRequest, Encoding
 from fastanchor.dialects.fields import Fields, invalid
 from fastanchor.dialects.openai_chat.documents import rows
@@ -59,7 +59,7 @@ class OpenAIEmbeddings:
             prompt_tokens=_tokens(found), headers=forwarded(headers), options={_ENCODING: encoding},
         )  # fmt: skip
 
-    def edit(self, call: Call, model: str, quirks: frozenset[str] = frozenset()) -> bytes:
+    def edit(self, call: Call, model: str, quirks: frozenset[str] = NO_QUIRKS) -> bytes:
         if call.model_span is None or model == call.model:
             return call.body
         return splice(call.body, [(*call.model_span, orjson.dumps(model))])

@@ -13,14 +13,14 @@ from fastanchor.core.call import Call
 from fastanchor.core.channel import Channel, Secret
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.dialects.anthropic.versions import needed
-from fastanchor.providers.contract import Upstream
+from fastanchor.providers.contract import Provider, Upstream
 from fastanchor.providers.openai import forwarded
 
 SPOKEN = "anthropic"
 FORWARDED = ("anthropic-dangerous-direct-browser-access", "anthropic-workspace-id")
 
 
-class Anthropic:
+class Anthropic(Provider):
     """The `anthropic` provider."""
 
     name = "anthropic"
@@ -28,10 +28,6 @@ class Anthropic:
     def dialect(self, channel: Channel, call: Call) -> str:
         """Always Messages. Raises Fault for embeddings, which Anthropic does not offer."""
         return messages_only(call)
-
-    def quirks(self, channel: Channel, model: str) -> frozenset[str]:
-        """What the operator declares in the option `quirks` (comma list)."""
-        return frozenset(word for word in channel.options.get("quirks", "").split(",") if word)
 
     def upstream(
         self,

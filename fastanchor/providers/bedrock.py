@@ -2,7 +2,7 @@
 
 A channel's base URL is `https://bedrock-runtime.REGION.amazonaws.com`; option `region` says the region where the URL
 does not. A key is `ACCESS_KEY_ID:SECRET_ACCESS_KEY` or `…:SESSION_TOKEN`, signed with botocore (extra `bedrock`), or a
-Bedrock API key, sent as a bearer token. Signing needs the time, so it is a step of its own: `sign`. What comes back
+Bedrock API key, sent as a bearer token. Signing needs the time, so it is a step of its own: `signed`. What comes back
 from a streamed call goes through `unframer`, and is then a Messages stream like any other.
 Source: "InvokeModelWithResponseStream" of the Bedrock Runtime API reference; SigV4, AWS General Reference.
 """
@@ -24,7 +24,7 @@ from fastanchor.core.channel import Channel, Secret
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.dialects.anthropic.versions import BEDROCK
 from fastanchor.providers.anthropic import betas_of, messages_only
-from fastanchor.providers.contract import Upstream
+from fastanchor.providers.contract import Provider, Upstream
 from fastanchor.providers.eventstream import BadFrame, Message, Unpacker
 
 SERVICE = "bedrock"
@@ -37,7 +37,7 @@ _ERRORS = {
 }
 
 
-class Bedrock:
+class Bedrock(Provider):
     """The `bedrock` provider."""
 
     name = "bedrock"
@@ -47,9 +47,6 @@ class Bedrock:
         if call.operation == "count_tokens":
             raise Fault(Kind.INVALID_REQUEST, "This model does not offer token counting.", param="model")
         return messages_only(call)
-
-    def quirks(self, channel: Channel, model: str) -> frozenset[str]:
-        return frozenset(word for word in channel.options.get("quirks", "").split(",") if word)
 
     def upstream(
         self,
@@ -61,7 +58,7 @@ class Bedrock:
         body: bytes,
         extra: Mapping[str, str],
     ) -> Upstream:
-        """POST to the model's `invoke` or `invoke-with-response-stream`, not yet signed (see `sign`)."""
+        """POST to the model's `invoke` or `invoke-with-response-stream`, not yet signed (see `signed`)."""
         verb = "invoke-with-response-stream" if call.stream else "invoke"
         target = f"{channel.prefix}/model/{quote(model, safe=':;')}/{verb}"
         accept = b"application/vnd.amazon.eventstream" if call.stream else b"application/json"
@@ -75,7 +72,7 @@ class Bedrock:
             headers.append((b"authorization", b"Bearer " + key.encode()))
         return Upstream(b"POST", target.encode(), tuple(headers), _body(channel, call, body))
 
-    def sign(self, channel: Channel, key: Secret | None, upstream: Upstream, now: float) -> Upstream:
+    def signed(self, channel: Channel, key: Secret | None, upstream: Upstream, now: float) -> Upstream:
         """The request with its signature, for keys that sign. `now` is in unix seconds.
 
         Raises:

@@ -12,8 +12,7 @@ from urllib.parse import quote
 
 from fastanchor.core.call import Call
 from fastanchor.core.channel import Channel, Secret
-from fastanchor.core.faults import Fault, Kind
-from fastanchor.providers.contract import Upstream
+from fastanchor.providers.contract import Provider, Upstream
 from fastanchor.providers.openai import forwarded
 
 FORWARDED = ("x-goog-user-project",)
@@ -28,22 +27,14 @@ _VERBS = {
 }
 
 
-class Gemini:
+class Gemini(Provider):
     """The `gemini` provider."""
 
     name = "gemini"
 
     def dialect(self, channel: Channel, call: Call) -> str:
-        """Always Gemini's own. Raises Fault for a token count asked in another dialect: it is answered by estimate."""
-        if call.operation == "count_tokens" and call.dialect != "gemini":
-            raise Fault(Kind.UPSTREAM_NOT_FOUND, "This model's provider does not count tokens in this API.")
+        """Always Gemini's own."""
         return "gemini"
-
-    def quirks(self, channel: Channel, model: str) -> frozenset[str]:
-        """What the operator says in the option `quirks`; Vertex takes no ids on calls."""
-        own = frozenset(word.strip() for word in channel.options.get("quirks", "").split(",") if word.strip())
-        vertex = channel.host.endswith("aiplatform.googleapis.com")
-        return own | {"no_call_ids"} if vertex else own
 
     def upstream(
         self,

@@ -1,16 +1,18 @@
 """OpenAI, and everything that speaks its language: DeepSeek, Qwen, Groq, Mistral, OpenRouter, xAI, Kimi, vLLM, Ollama…
 
-What differs between them is a table of quirks by origin. Chat is what all of them speak; only the origins in `NATIVE`
+What differs between them is in `quirks`. Chat is what all of them speak; only the origins in `NATIVE`
 also speak the other OpenAI dialects, unless the channel's option `dialects` says more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from fastanchor.core.call import Call
 from fastanchor.core.channel import Channel, Secret
-from fastanchor.providers.contract import Upstream
+from fastanchor.providers.contract import Provider, Upstream
+from fastanchor.providers.quirks import within
 
 PATHS = {
     "openai_chat": b"/chat/completions",
@@ -19,23 +21,11 @@ PATHS = {
     "openai_embeddings": b"/embeddings",
 }
 
-QUIRKS: tuple[tuple[str, frozenset[str]], ...] = (
-    # host suffix, words: `legacy_max_tokens` takes only max_tokens; `replays_reasoning` wants reasoning_content back
-    ("deepseek.com", frozenset({"legacy_max_tokens", "replays_reasoning"})),
-    ("aliyuncs.com", frozenset({"legacy_max_tokens", "replays_reasoning"})),
-    ("moonshot.ai", frozenset({"legacy_max_tokens", "replays_reasoning"})),
-    ("moonshot.cn", frozenset({"legacy_max_tokens", "replays_reasoning"})),
-    ("mistral.ai", frozenset({"legacy_max_tokens", "short_tool_ids"})),
-    ("groq.com", frozenset()),
-    ("openrouter.ai", frozenset({"reasoning_details"})),
-    ("x.ai", frozenset()),
-)
-
 NATIVE = ("openai.com", "openai.azure.com")
 FORWARDED = ("openai-organization", "openai-project", "openai-beta", "idempotency-key")
 
 
-class OpenAI:
+class OpenAI(Provider):
     """The `openai` provider."""
 
     name = "openai"
@@ -49,14 +39,6 @@ class OpenAI:
         if call.operation == "embeddings":
             return "openai_embeddings"
         return call.dialect if call.dialect in self._spoken(channel) else "openai_chat"
-
-    def quirks(self, channel: Channel, model: str) -> frozenset[str]:
-        """The quirks of the channel's origin, plus what the operator adds in its option `quirks` (comma list)."""
-        own = frozenset(q for q in channel.options.get("quirks", "").split(",") if q)
-        for suffix, words in QUIRKS:
-            if channel.host == suffix or channel.host.endswith("." + suffix):
-                return words | own
-        return own
 
     def upstream(
         self,
@@ -72,17 +54,30 @@ class OpenAI:
         headers = [
             (b"content-type", b"application/json"),
             (b"accept", b"text/event-stream" if call.stream else b"application/json"),
+            *self._credential(key),
+            *forwarded(extra, FORWARDED, channel),
         ]
-        if key is not None:
-            headers.append((b"authorization", b"Bearer " + key.encode()))
-        headers += forwarded(extra, FORWARDED, channel)
-        return Upstream(b"POST", channel.prefix.encode() + PATHS[dialect], tuple(headers), body)
+        return Upstream(b"POST", self._target(channel, dialect, model), tuple(headers), body)
+
+    def stored(self, channel: Channel, key: Secret | None, method: bytes, response_id: str) -> Upstream:
+        """GET or DELETE below the path of responses. Raises Fault where the channel does not speak that dialect."""
+        if "openai_responses" not in self._spoken(channel):
+            return super().stored(channel, key, method, response_id)
+        target = self._target(channel, "openai_responses", "") + b"/" + quote(response_id, safe="").encode()
+        headers = (*self._credential(key), *forwarded({}, (), channel))
+        return Upstream(method, target, headers, b"")
+
+    def _credential(self, key: Secret | None) -> list[tuple[bytes, bytes]]:
+        return [(b"authorization", b"Bearer " + key.encode())] if key is not None else []
+
+    def _target(self, channel: Channel, dialect: str, model: str) -> bytes:
+        return channel.prefix.encode() + PATHS[dialect]
 
     def _spoken(self, channel: Channel) -> tuple[str, ...]:
         declared = channel.options.get("dialects")
         if declared is not None:
             return tuple(word.strip() for word in declared.split(","))
-        native = any(channel.host == host or channel.host.endswith("." + host) for host in NATIVE)
+        native = any(within(channel.host, domain) for domain in NATIVE)
         return tuple(PATHS) if native else ("openai_chat", "openai_embeddings")
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from fastanchor.core.call import Call
 from fastanchor.core.channel import Channel, Secret
-from fastanchor.providers.contract import Upstream
+from fastanchor.providers.contract import Provider, Upstream
 
 SPOKEN_BY = {"anthropic": "anthropic", "gemini": "gemini"}
 
 
-class Polyglot:
+class Polyglot(Provider):
     """Sends each call in the client's own dialect; the channel's option `dialect` pins one instead."""
 
     name = "demo"
@@ -20,9 +20,6 @@ class Polyglot:
         if call.operation == "chat" and "dialect" in channel.options:
             return channel.options["dialect"]
         return "openai_chat" if call.dialect == "anchor" else call.dialect
-
-    def quirks(self, channel: Channel, model: str) -> frozenset[str]:
-        return frozenset()
 
     def upstream(
         self,

@@ -70,7 +70,7 @@ def test_no_client_header_goes_along_and_the_operators_do() -> None:
 def test_an_api_key_is_a_bearer_token_and_is_not_signed() -> None:
     upstream = asked(channel(), Secret("ABSK-token"))
     assert dict(upstream.headers)[b"authorization"] == b"Bearer ABSK-token"
-    assert Bedrock().sign(channel(), Secret("ABSK-token"), upstream, NOW) is upstream
+    assert Bedrock().signed(channel(), Secret("ABSK-token"), upstream, NOW) is upstream
 
 
 @pytest.mark.parametrize("token", ["", ":session/token=="])
@@ -80,7 +80,7 @@ def test_the_signature_is_botocores_at_the_given_time(monkeypatch: pytest.Monkey
 
     key, of = Secret(KEY + token), channel()
     upstream = asked(of, key)
-    signed = Bedrock().sign(of, key, upstream, NOW)
+    signed = Bedrock().signed(of, key, upstream, NOW)
     moment = datetime.datetime.fromtimestamp(NOW, datetime.UTC)
     monkeypatch.setattr(auth, "get_current_datetime", lambda: moment)
     identity, secret, *rest = key.split(":", 2)
@@ -97,7 +97,7 @@ def test_the_signature_is_botocores_at_the_given_time(monkeypatch: pytest.Monkey
 
 def test_the_signature_depends_on_time_body_and_region() -> None:
     def signature(of: Channel, now: float, body: bytes) -> bytes:
-        return dict(Bedrock().sign(of, KEY, asked(of, body=body), now).headers)[b"authorization"]
+        return dict(Bedrock().signed(of, KEY, asked(of, body=body), now).headers)[b"authorization"]
 
     regional = channel("https://proxy.example:8443", options={"region": "us-east-1"})
     made = {
@@ -110,7 +110,7 @@ def test_the_signature_depends_on_time_body_and_region() -> None:
 
 def test_a_channel_without_a_region_says_so() -> None:
     with pytest.raises(Fault) as caught:
-        Bedrock().sign(channel("https://proxy.example"), KEY, asked(channel()), NOW)
+        Bedrock().signed(channel("https://proxy.example"), KEY, asked(channel()), NOW)
     assert "region" in caught.value.message
 
 
@@ -124,7 +124,7 @@ def test_without_botocore_the_fault_names_the_extra(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(Fault) as caught:
-        Bedrock().sign(channel(), KEY, asked(channel()), NOW)
+        Bedrock().signed(channel(), KEY, asked(channel()), NOW)
     assert "fastanchor[bedrock]" in caught.value.message
 
 

@@ -19,7 +19,7 @@ from fastanchor.core.prompt import (
     ToolCallPart,
     ToolResultPart,
 )
-from fastanchor.dialects.anthropic.fields import Fields
+from fastanchor.dialects.fields import Fields
 
 NAME = "anthropic"
 

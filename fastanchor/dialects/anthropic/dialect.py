@@ -15,7 +15,7 @@ from fastanchor.dialects.anthropic.encode import MessagesEncoder
 from fastanchor.dialects.anthropic.observe import MessagesObserver
 from fastanchor.dialects.anthropic.parse import parse
 from fastanchor.dialects.anthropic.write import write
-from fastanchor.dialects.contract import Answering, Target, Written
+from fastanchor.dialects.contract import NO_QUIRKS, Answering, Target, Written
 
 
 class Anthropic:
@@ -34,7 +34,7 @@ class Anthropic:
     def write(self, prompt: Prompt, target: Target) -> Written:
         return write(prompt, target)
 
-    def edit(self, call: Call, model: str) -> bytes:
+    def edit(self, call: Call, model: str, quirks: frozenset[str] = NO_QUIRKS) -> bytes:
         return read.edit(call, model)
 
     def observer(self, call: Call) -> MessagesObserver:

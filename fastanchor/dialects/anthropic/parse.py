@@ -11,8 +11,8 @@ from fastanchor.core.call import Call
 from fastanchor.core.prompt import Format, MediaPart, Prompt, Reasoning, Tool, ToolChoice, Turn
 from fastanchor.dialects.anthropic import blocks
 from fastanchor.dialects.anthropic.faults import invalid
-from fastanchor.dialects.anthropic.fields import Fields
 from fastanchor.dialects.anthropic.versions import FIRST, is_strict
+from fastanchor.dialects.fields import Fields
 
 NAME = "anthropic"
 MAX_TOOLS = 512
@@ -132,7 +132,7 @@ def _tool(tool: Fields, prompt: Prompt) -> Tool:
         return Tool("hosted", tool.text("name"), data=tool.source, dialect=NAME, cache=blocks.cache_mark(tool))
     for name in tool.names():
         if name not in _TOOL_PLACED:
-            prompt.extra[NAME][tool.param(name)] = tool.raw(name)
+            prompt.extra[NAME][tool.at(name)] = tool.raw(name)
     schema = tool.raw("input_schema")
     if not schema.startswith(b"{"):
         raise tool.wrong("input_schema", "must be an object" if schema else "Field required")

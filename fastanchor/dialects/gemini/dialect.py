@@ -9,7 +9,7 @@ from fastanchor.core.events import Event
 from fastanchor.core.faults import Fault
 from fastanchor.core.prompt import Prompt
 from fastanchor.core.usage import Usage
-from fastanchor.dialects.contract import Answering, Target, Written
+from fastanchor.dialects.contract import NO_QUIRKS, Answering, Target, Written
 from fastanchor.dialects.embedding import EmbeddingAnswer, EmbeddingRequest
 from fastanchor.dialects.gemini import edit, embed, faults, observe
 from fastanchor.dialects.gemini.decode import GeminiDecoder
@@ -36,7 +36,7 @@ class Gemini:
     def write(self, prompt: Prompt, target: Target) -> Written:
         return write(prompt, target)
 
-    def edit(self, call: Call, model: str) -> bytes:
+    def edit(self, call: Call, model: str, quirks: frozenset[str] = NO_QUIRKS) -> bytes:
         return edit.edit(call, model)
 
     def observer(self, call: Call) -> GeminiObserver:

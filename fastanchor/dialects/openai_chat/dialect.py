@@ -9,7 +9,7 @@ from fastanchor.core.events import Event
 from fastanchor.core.faults import Fault
 from fastanchor.core.prompt import Prompt
 from fastanchor.core.usage import Usage
-from fastanchor.dialects.contract import Answering, Dialect, Encoder, Target, Written
+from fastanchor.dialects.contract import NO_QUIRKS, Answering, Dialect, Encoder, Target, Written
 from fastanchor.dialects.openai_chat.answer import write_answer
 from fastanchor.dialects.openai_chat.decode import ChatDecoder
 from fastanchor.dialects.openai_chat.encode import ChatEncoder
@@ -37,7 +37,7 @@ class OpenAIChat:
     def write(self, prompt: Prompt, target: Target) -> Written:
         return write(prompt, target)
 
-    def edit(self, call: Call, model: str, quirks: frozenset[str] = frozenset()) -> bytes:
+    def edit(self, call: Call, model: str, quirks: frozenset[str] = NO_QUIRKS) -> bytes:
         return edit(call, model, quirks)
 
     def observer(self, call: Call) -> ChatObserver:

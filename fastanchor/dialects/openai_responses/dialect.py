@@ -9,7 +9,7 @@ from fastanchor.core.events import Event, Failed
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.prompt import Prompt
 from fastanchor.core.usage import Usage
-from fastanchor.dialects.contract import Answering, Target, Written
+from fastanchor.dialects.contract import NO_QUIRKS, Answering, Target, Written
 from fastanchor.dialects.openai_chat.faults import fault_body
 from fastanchor.dialects.openai_responses.decode import Decoder
 from fastanchor.dialects.openai_responses.encode import Encoder, response_id
@@ -38,7 +38,7 @@ class OpenAIResponses:
     def write(self, prompt: Prompt, target: Target) -> Written:
         return write(prompt, target)
 
-    def edit(self, call: Call, model: str, quirks: frozenset[str] = frozenset()) -> bytes:
+    def edit(self, call: Call, model: str, quirks: frozenset[str] = NO_QUIRKS) -> bytes:
         return edit(call, model)
 
     def observer(self, call: Call) -> Observer:
