@@ -44,19 +44,19 @@ class Field(NamedTuple):
 class Peek:
     """The wanted members of one JSON object. All offsets are into `body`."""
 
-    __slots__ = ("_found", "body", "empty", "object_end")
+    __slots__ = ("body", "empty", "found", "object_end")
 
     def __init__(
         self, body: bytes, found: dict[bytes, tuple[int, int, int]], object_end: int, empty: bool
     ) -> None:
         self.body = body
-        self._found = found  # where key, value and what follows the value start
+        self.found = found  # by name: where key, value and what follows the value start
         self.object_end = object_end  # offset of the closing brace, where a member can be inserted
         self.empty = empty  # the object has no members: one that is inserted needs no comma before it
 
     def span(self, name: bytes) -> Field | None:
         """Where the value is, or None when there is no such member."""
-        found = self._found.get(name)
+        found = self.found.get(name)
         return None if found is None else Field(found[1], found[2])
 
     def member(self, name: bytes) -> Field | None:
@@ -64,7 +64,7 @@ class Peek:
 
         The spans of two adjacent members share their comma: remove them one after the other, not in one `splice`.
         """
-        found = self._found.get(name)
+        found = self.found.get(name)
         if found is None:
             return None
         key, _, end = found
@@ -78,7 +78,7 @@ class Peek:
 
     def raw(self, name: bytes) -> bytes | None:
         """The value as it stands, `b"null"` included, or None when there is no such member."""
-        found = self._found.get(name)
+        found = self.found.get(name)
         return None if found is None else self.body[found[1] : found[2]]
 
     def string(self, name: bytes) -> str | None:

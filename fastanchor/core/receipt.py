@@ -24,9 +24,9 @@ class AttemptRecord:
     cost: int = 0  # micro-dollars
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Receipt:
-    """One request, ended."""
+    """One request, ended. Nobody changes it (it is not frozen, because that makes it twice as dear to make)."""
 
     request_id: str
     started: float  # unix seconds

@@ -31,46 +31,64 @@ class Histogram:
         self.total += value
 
 
+class Series:
+    """The counters of requests that agree in endpoint, model, provider and status."""
+
+    __slots__ = ("cached", "cost", "duration", "first_token", "input", "output", "requests")
+
+    def __init__(self) -> None:
+        self.requests = self.input = self.output = self.cached = self.cost = 0
+        self.duration = Histogram(DURATION_BUCKETS)
+        self.first_token = Histogram(FIRST_TOKEN_BUCKETS)
+
+
 class Meters:
     """Everything a worker counts. `dump` is what crosses to the control process, as JSON."""
 
     def __init__(self, models: frozenset[str]) -> None:
         self.models = models
-        self.requests: dict[tuple[str, str, str, str], int] = {}  # endpoint, model, provider, status
+        self.series: dict[tuple[str, str, str, int], Series] = {}  # endpoint, model, provider, status
         self.attempts: dict[tuple[str, str], int] = {}  # channel, outcome
-        self.tokens: dict[tuple[str, str], int] = {}  # model, type
-        self.cost: dict[str, int] = {}  # model → micro-dollars
-        self.duration: dict[str, Histogram] = {}  # endpoint
-        self.first_token: dict[str, Histogram] = {}  # provider
         self.overhead = Histogram(OVERHEAD_BUCKETS)
         self.in_flight = 0
 
     def count(self, receipt: Receipt) -> None:
         """Add one finished request."""
         model = receipt.model if receipt.model in self.models else "other"
-        _add(self.requests, (receipt.endpoint, model, receipt.provider, str(receipt.status)), 1)
-        for attempt in receipt.attempts:
-            _add(self.attempts, (attempt.channel, attempt.outcome), 1)
+        key = (receipt.endpoint, model, receipt.provider, receipt.status)
+        series = self.series.get(key)
+        if series is None:
+            series = self.series[key] = Series()
         usage = receipt.usage
-        for kind, tokens in (("input", usage.input), ("output", usage.output), ("cache_read", usage.cache_read)):
-            if tokens:
-                _add(self.tokens, (model, kind), tokens)
-        if receipt.cost:
-            _add(self.cost, model, receipt.cost)
-        _observe(self.duration, receipt.endpoint, DURATION_BUCKETS, receipt.seconds)
+        series.requests += 1
+        series.input += usage.input or 0
+        series.output += usage.output or 0
+        series.cached += usage.cache_read
+        series.cost += receipt.cost
+        series.duration.observe(receipt.seconds)
         if receipt.first_token is not None:
-            _observe(self.first_token, receipt.provider, FIRST_TOKEN_BUCKETS, receipt.first_token)
+            series.first_token.observe(receipt.first_token)
         self.overhead.observe(receipt.overhead)
+        attempts = self.attempts
+        for attempt in receipt.attempts:
+            told = (attempt.channel, attempt.outcome)
+            attempts[told] = attempts.get(told, 0) + 1
 
     def dump(self) -> dict[str, Any]:
-        """Plain lists of [labels…, value], for JSON."""
+        """Plain lists of [labels…, value], for JSON. Labels may repeat: whoever reads adds up."""
+        rows = list(self.series.items())
+        tokens = [
+            [model, kind, getattr(s, name)]
+            for (_, model, _, _), s in rows
+            for kind, name in (("input", "input"), ("output", "output"), ("cache_read", "cached"))
+        ]
         return {
-            "requests": [[*labels, n] for labels, n in self.requests.items()],
+            "requests": [[*labels, str(status), s.requests] for (*labels, status), s in rows],
             "attempts": [[*labels, n] for labels, n in self.attempts.items()],
-            "tokens": [[*labels, n] for labels, n in self.tokens.items()],
-            "cost": [[model, n] for model, n in self.cost.items()],
-            "duration": [[label, *_lines(h)] for label, h in self.duration.items()],
-            "first_token": [[label, *_lines(h)] for label, h in self.first_token.items()],
+            "tokens": [row for row in tokens if row[2]],
+            "cost": [[model, s.cost] for (_, model, _, _), s in rows if s.cost],
+            "duration": [[endpoint, *_lines(s.duration)] for (endpoint, _, _, _), s in rows],
+            "first_token": [[provider, *_lines(s.first_token)] for (_, _, provider, _), s in rows if provider],
             "overhead": [["", *_lines(self.overhead)]],
             "in_flight": self.in_flight,
         }
@@ -78,14 +96,3 @@ class Meters:
 
 def _lines(histogram: Histogram) -> tuple[tuple[float, ...], list[int], float]:
     return histogram.bounds, histogram.counts, histogram.total
-
-
-def _add(table: dict[Any, int], key: object, value: int) -> None:
-    table[key] = table.get(key, 0) + value
-
-
-def _observe(table: dict[str, Histogram], key: str, bounds: tuple[float, ...], value: float) -> None:
-    histogram = table.get(key)
-    if histogram is None:
-        histogram = table[key] = Histogram(bounds)
-    histogram.observe(value)

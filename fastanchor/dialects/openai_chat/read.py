@@ -29,15 +29,20 @@ _FORCED = "include_usage"  # in Call.options: the splice that forces usage, as "
 def read(body: bytes, headers: Mapping[str, str], dialect: str) -> Call:
     """The facts of a chat request. Raises Fault(INVALID_REQUEST) that names the field."""
     found = bodies.members(body, _FACTS)
+    there = found.found
     model = bodies.text(found, "model")
     start, end = bodies.filled_list(found, "messages")
-    call = Call(dialect, model, found.body, model_span=_span(found, b"model"))
-    call.choices = bodies.whole(found, "n", 1, MAX_CHOICES) or 1
-    call.max_output = output_limit(found)
-    call.affinity = bodies.optional_text(found, "prompt_cache_key")
+    call = Call(dialect, model, found.body, model_span=there[b"model"][1:])
+    if b"n" in there:
+        call.choices = bodies.whole(found, "n", 1, MAX_CHOICES) or 1
+    if b"max_tokens" in there or b"max_completion_tokens" in there:
+        call.max_output = output_limit(found)
+    if b"prompt_cache_key" in there:
+        call.affinity = bodies.optional_text(found, "prompt_cache_key")
     call.prompt_tokens = tokens_in(found, start, end)
     call.headers = forwarded(headers)
-    read_stream(found, call)
+    if b"stream" in there or b"stream_options" in there:
+        read_stream(found, call)
     return call
 
 
@@ -107,7 +112,3 @@ def edit(call: Call, model: str, quirks: frozenset[str] = frozenset()) -> bytes:
         edits.append((int(start), int(end), text.encode()))
     return splice(call.body, edits) if edits else call.body
 
-
-def _span(found: Peek, name: bytes) -> tuple[int, int] | None:
-    span = found.span(name)
-    return (span.start, span.end) if span else None

@@ -35,6 +35,10 @@ def chunk_usage(chunk: dict[str, Any]) -> Usage | None:
 
 def read_usage(usage: dict[str, Any]) -> Usage:
     """A `usage` object as `Usage`; what is missing or no count stays unknown."""
+    if len(usage) == 3:  # by far the most frequent: the three counts and nothing else
+        given, made = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+        if given is not None and made is not None and usage.get("total_tokens") == given + made:
+            return Usage(given, made)
     prompt = _details(usage, "prompt_tokens_details")
     completion = _details(usage, "completion_tokens_details")
     reasoning = _count(completion.get("reasoning_tokens")) or 0
