@@ -111,14 +111,14 @@ class Instance:
         if missing:
             why = "FASTANCHOR_PURE=1" if PURE_WANTED else "the compiled modules were not built"
             log.warning("running pure (%s): %s are several times slower", why, ", ".join(missing))
-        places = ", ".join(_shown(listener) for listener in listeners)
+        places = ", ".join(_shown(listener, self.settings.server.tls is not None) for listener in listeners)
         log.info("fastanchor serves on %s (%s)", places, source(self.path))
 
 
-def _shown(listener: socket.socket) -> str:
+def _shown(listener: socket.socket, tls: bool) -> str:
     name = listener.getsockname()
     if isinstance(name, str):
         return f"unix:{name}"
     host = f"[{name[0]}]" if ":" in name[0] else name[0]
-    return f"http://{host}:{name[1]}"
+    return f"{'https' if tls else 'http'}://{host}:{name[1]}"
 

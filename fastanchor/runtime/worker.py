@@ -27,12 +27,15 @@ from fastanchor.runtime.phase import Phase
 from fastanchor.settings.compile import Settings
 from fastanchor.settings.problem import SettingsError
 from fastanchor.settings.server import ServerSettings
+from fastanchor.settings.tls import KeyPair, TlsSettings
 from fastanchor.wire.dial import Origin
+from fastanchor.wire.hits import limit_hits
 from fastanchor.wire.limits import ServerLimits, default_connections
 from fastanchor.wire.listen import serve
 from fastanchor.wire.message import Reply, Request
 from fastanchor.wire.pool import Pool
 from fastanchor.wire.server_h1 import Drain
+from fastanchor.wire.tls_server import CertificateFiles, ServerTLS, TLSFiles
 
 log = logging.getLogger("fastanchor")
 
@@ -69,6 +72,16 @@ def wire_limits(server: ServerSettings) -> ServerLimits:
     )
 
 
+def tls_files(tls: TlsSettings) -> TLSFiles:
+    """The wire's certificates from the configuration's."""
+
+    def files(pair: KeyPair) -> CertificateFiles:
+        return CertificateFiles(pair.certificate, pair.key)
+
+    by_name = {name: files(pair) for name, pair in tls.by_name.items()}
+    return TLSFiles(files(tls.default), by_name, tls.client_ca, tls.client_required)
+
+
 class Worker:
     """Puts a gateway on listeners.
 
@@ -89,6 +102,7 @@ class Worker:
             sinks += (self.access,)
         self.gateway = Gateway(settings.snapshot, self.pool, post.pepper, sinks=sinks, elsewhere=self._elsewhere)
         self.drains: list[Drain] = []
+        self.tls = None if settings.server.tls is None else ServerTLS(tls_files(settings.server.tls))
 
     async def run(self, lifeline: int) -> None:
         """Serve until drained."""
@@ -111,7 +125,8 @@ class Worker:
                 self.drains.append(drain)
 
                 async def accept(listener: socket.socket = listener, drain: Drain = drain) -> None:
-                    await serve(listener, self.gateway, limits=limits, drain=drain)
+                    tls = None if listener.family == socket.AF_UNIX else self.tls
+                    await serve(listener, self.gateway, limits=limits, drain=drain, tls=tls)
 
                 nursery.start_soon(accept)
             settle_memory()
@@ -143,7 +158,9 @@ class Worker:
         """Swap in the configuration as it now is; a bad one changes nothing."""
         try:
             settings = self.load()
-        except SettingsError as error:
+            if self.tls is not None and settings.server.tls is not None:  # which addresses have TLS needs a restart
+                self.tls.load(tls_files(settings.server.tls))
+        except (SettingsError, OSError) as error:
             log.error("worker %d keeps its configuration: %s", self.post.slot, error)
             return
         self.settings = settings
@@ -160,7 +177,12 @@ class Worker:
     async def _linked(self, request: Request, reply: Reply) -> None:
         """What the control process asks of this worker."""
         self.meters.in_flight = self.gateway.in_flight
-        state = {"slot": self.post.slot, "status": self.phase.status, "meters": self.meters.dump()}
+        state = {
+            "slot": self.post.slot,
+            "status": self.phase.status,
+            "meters": self.meters.dump(),
+            "limit_hits": dict(limit_hits()),
+        }
         if self.access is not None:
             state["log_dropped"] = self.access.dropped
         await reply.respond(200, [probes.JSON], orjson.dumps(state))

@@ -14,6 +14,7 @@ from fastanchor.core.model import ModelCard
 from fastanchor.settings.compile import DEMO_URL, NO_CARDS, Settings, compile_settings
 from fastanchor.settings.problem import Problem, SettingsError
 from fastanchor.settings.schema import Config, Document
+from fastanchor.settings.tls import check_files
 from fastanchor.settings.validate import validate
 
 FILE = "config.toml"
@@ -60,7 +61,7 @@ def load(
     version: int = 0,
 ) -> Settings:
     """Read, check and compile a file. Raises SettingsError with every problem that one pass can find."""
-    return compile_settings(
+    settings = compile_settings(
         read(path, overrides),
         environ,
         read_secret,
@@ -70,6 +71,9 @@ def load(
         demo_url=demo_url,
         version=version,
     )
+    if settings.server.tls is not None and (problems := list(check_files(settings.server.tls))):
+        raise SettingsError(source(path), problems)
+    return settings
 
 
 def check(path: Path | None, environ: Mapping[str, str]) -> list[Problem]:

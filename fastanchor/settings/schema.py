@@ -40,6 +40,12 @@ Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Dollars: TypeAlias = Annotated[float, Meta(ge=0, le=1_000_000_000)]
 Percentile: TypeAlias = Annotated[str, Meta(pattern=r"^(off|p[1-9][0-9]?)$")]
 
+ServerName: TypeAlias = Annotated[
+    str,
+    Meta(pattern=r"^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*$", max_length=253),
+    expects('a host name in lower case, or "*." and one'),
+]
+
 Scope: TypeAlias = Literal["inference", "training", "models", "admin"]
 ProviderName: TypeAlias = Literal["openai", "anthropic", "gemini", "azure", "bedrock", "demo"]
 Models: TypeAlias = Annotated[
@@ -53,11 +59,22 @@ class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A table of the file."""
 
 
+class Certificate(Section, frozen=True, kw_only=True):
+    """A certificate with its chain and its key, for clients that ask for one of `names` (SNI). Files in PEM form."""
+
+    names: Annotated[list[ServerName], Meta(min_length=1)]
+    certificate: Text
+    key: Text
+
+
 class Tls(Section, frozen=True, kw_only=True):
-    """Files in PEM form."""
+    """Files in PEM form. `certificate` is for every name that none of `certificates` is for."""
 
     certificate: Text
     key: Text
+    certificates: list[Certificate] = []
+    client_ca: Text | None = None
+    client_certificate: Literal["required", "optional"] = "required"
 
 
 class Limits(Section, frozen=True, kw_only=True):

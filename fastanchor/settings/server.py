@@ -8,8 +8,9 @@ from typing import Literal
 from fastanchor.settings import schema
 from fastanchor.settings.address import Address, parse_address
 from fastanchor.settings.context import Context
+from fastanchor.settings.tls import TlsSettings, compile_tls
 
-NOT_YET = ("tls", "redis_url", "postgres_url")
+NOT_YET = ("redis_url", "postgres_url")
 """Keys of `server` that are reserved: a file that sets one is refused rather than half obeyed."""
 
 DAY = 86_400.0
@@ -22,6 +23,7 @@ class ServerSettings:
     listen: tuple[Address, ...] = (Address("127.0.0.1", 8080),)
     workers: int = 1
     state_dir: str = "./state"
+    tls: TlsSettings | None = None
     access_log: Literal["json", "text", "off"] = "json"
     metrics: bool = True
     half_close_aborts: bool = True  # a client that half-closes has left: its upstream is cancelled
@@ -48,6 +50,7 @@ def compile_server(config: schema.Config, context: Context) -> ServerSettings:
         listen=_addresses(server.listen, context),
         workers=server.workers,
         state_dir=server.state_dir,
+        tls=None if server.tls is None else compile_tls(server.tls, context),
         access_log=server.access_log,
         metrics=server.metrics,
         half_close_aborts=server.half_close_aborts,

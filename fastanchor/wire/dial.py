@@ -12,18 +12,20 @@ import functools
 import os
 import socket
 import ssl
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import trio
-from trio.lowlevel import wait_readable, wait_writable
+from trio.lowlevel import wait_writable
 
 from .errors import ConnectFailed, ConnectTimeout, TLSFailed
 from .link import Link
-from .tls import TLSLink
+from .tls import TLSLink, handshake
 
 FRESH_SECONDS = 30.0
 STALE_SECONDS = 60.0
 LEAST_SHARE = 0.25
+HTTP1 = ("http/1.1",)
 
 Address = tuple[int, Any]
 """(address family, what `connect` takes)."""
@@ -31,11 +33,14 @@ Address = tuple[int, Any]
 
 class Origin(NamedTuple):
     """Where a request goes: `http` or `https`, a host name or address, a port; a host that is a path names a unix
-    socket (its port is 0)."""
+    socket (its port is 0). Connections are shared by equal origins only."""
 
     scheme: str
     host: str
     port: int
+    http2: Literal["auto", "on", "off"] = "auto"
+    """`on` insists on it, in clear by prior knowledge; `auto` uses it where TLS's ALPN finds it."""
+    verify_tls: bool = True
 
     @property
     def is_unix(self) -> bool:
@@ -86,29 +91,45 @@ def look_up(host: str, port: int) -> list[Address]:
 
 
 class Dialer:
-    """Opens links. `ssl_context` is for https origins; by default the system's trust store decides."""
+    """Opens links. `ssl_context` is for https origins that are verified; by default the system's trust store decides.
+
+    The last TLS session of each origin is kept, so that the next connection resumes it.
+    """
 
     def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
         self._resolver = Resolver()
         self._given_context = ssl_context
+        self._sessions: dict[Origin, ssl.SSLSession] = {}
 
     @functools.cached_property
-    def _context(self) -> ssl.SSLContext:
-        if self._given_context is not None:
-            return self._given_context
-        context = ssl.create_default_context()
-        context.set_alpn_protocols(["http/1.1"])
-        return context
+    def _verifying(self) -> ssl.SSLContext:
+        return self._given_context or client_context(verify=True)
 
-    async def dial(self, origin: Origin, within: float) -> Link:
-        """A link to `origin` `within` so many seconds. Raises ConnectTimeout, TLSFailed, ConnectFailed."""
+    @functools.cached_property
+    def _trusting(self) -> ssl.SSLContext:
+        return client_context(verify=False)
+
+    async def dial(self, origin: Origin, within: float, offer: Sequence[str] = HTTP1) -> Link:
+        """A link to `origin` `within` so many seconds, over TLS with one of the protocols on `offer` (ALPN).
+
+        Raises ConnectTimeout, TLSFailed, ConnectFailed.
+        """
         deadline = trio.current_time() + within
         with trio.move_on_at(deadline):
             sock = await self._connect(origin, deadline)
             if origin.scheme != "https":
                 return Link(sock)
-            return await shake_hands(sock, self._context, origin.host)
+            return await self._secure(sock, origin, offer)
         raise ConnectTimeout(f"no connection to {origin.host} within {within:g} s")
+
+    async def _secure(self, sock: socket.socket, origin: Origin, offer: Sequence[str]) -> TLSLink:
+        context = self._verifying if origin.verify_tls else self._trusting
+        context.set_alpn_protocols(list(offer))  # copied into the connection that is made from it
+
+        def keep_session(session: ssl.SSLSession) -> None:
+            self._sessions[origin] = session
+
+        return await shake_hands(sock, context, origin.host, self._sessions.get(origin), keep_session)
 
     async def _connect(self, origin: Origin, deadline: float) -> socket.socket:
         addresses = literal(origin) or await self._resolver.resolve(origin.host, origin.port)
@@ -157,24 +178,34 @@ async def connect(family: int, where: Any) -> socket.socket:
     return sock
 
 
-async def shake_hands(sock: socket.socket, context: ssl.SSLContext, host: str) -> TLSLink:
+def client_context(*, verify: bool) -> ssl.SSLContext:
+    """TLS 1.2 and up with the system's trust store; without `verify`, anybody who answers is taken for the origin."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def shake_hands(
+    sock: socket.socket,
+    context: ssl.SSLContext,
+    host: str,
+    session: ssl.SSLSession | None = None,
+    keep_session: Callable[[ssl.SSLSession], None] | None = None,
+) -> TLSLink:
     """TLS over a connected socket, with `host` as SNI and as the name that the certificate must have."""
     try:
         tls = context.wrap_socket(
-            sock, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False
+            sock, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False, session=session
         )
     except BaseException:
         close(sock)
         raise
     try:
-        while True:
-            try:
-                tls.do_handshake()
-                return TLSLink(tls)
-            except ssl.SSLWantReadError:
-                await wait_readable(tls)
-            except ssl.SSLWantWriteError:
-                await wait_writable(tls)
+        await handshake(tls)
+        return TLSLink(tls, keep_session)
     except ssl.SSLCertVerificationError as error:
         close(tls)
         raise TLSFailed(f"certificate of {host}: {error.verify_message}") from None

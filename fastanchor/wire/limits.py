@@ -39,6 +39,8 @@ class ServerLimits:
     """Read and thrown away behind the last answer, so that it reaches a client that is still sending …"""
     linger: float = 2.0
     """… for so long at most. Also the unread rest of a body that a connection may be kept alive over."""
+    handshake: float = 5.0
+    """TLS, from accept to the end of the handshake (no answer)."""
     connections: int = field(default_factory=default_connections)
     """Connections at one time; more wait in the backlog of the listener."""
     half_close_aborts: bool = True

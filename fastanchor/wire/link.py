@@ -50,6 +50,14 @@ class Link:
             except trio.ClosedResourceError:
                 raise self._woken() from None
 
+    def send_now(self, data: bytes | bytearray | memoryview) -> int:
+        """How many bytes of `data` the kernel takes at once. Over TLS a call that took none is repeated with the same
+        bytes, or with more behind them."""
+        try:
+            return self.sock.send(data)
+        except BlockingIOError:
+            return 0
+
     async def send(self, data: bytes, stall: float | None = None) -> None:
         """All of `data`. With `stall` the deadline is so many seconds from the last progress. Raises DeadlinePassed."""
         try:
@@ -104,6 +112,10 @@ class Link:
         if not self.closed:
             trio.lowlevel.notify_closing(self.fd)
 
+    def end(self) -> None:
+        """Say that nothing more is sent; what comes can still be read. Raises OSError."""
+        self.sock.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         """Close at once; what was sent is still delivered. A second call does nothing."""
         if not self.closed:
@@ -117,4 +129,7 @@ class Link:
         if not self.closed:
             with contextlib.suppress(OSError):  # not a TCP socket
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-            self.close()
+            self._close_abruptly()
+
+    def _close_abruptly(self) -> None:
+        self.close()

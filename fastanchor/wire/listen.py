@@ -15,9 +15,11 @@ import stat
 
 import trio
 
+from .front import serve_socket
 from .limits import DEFAULT_LIMITS, ServerLimits
 from .message import ErrorShape, Handler, plain_error
-from .server_h1 import Drain, serve_connection
+from .server_h1 import Drain
+from .tls_server import ServerTLS
 
 logger = logging.getLogger(__name__)
 
@@ -100,19 +102,21 @@ async def serve(
     on_error: ErrorShape = plain_error,
     secure: bool = False,
     drain: Drain | None = None,
+    tls: ServerTLS | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Accept and serve until cancelled, or until `drain` is started and the last connection has ended.
 
-    The listener stays open: it belongs to the caller.
+    `tls` puts TLS on every connection; `secure` says that it ended before us. The listener stays open: it belongs to
+    the caller.
     """
     loop = _AcceptLoop(listener, limits)
     drain = Drain() if drain is None else drain
 
     async def one(sock: socket.socket, peer: str) -> None:
         try:
-            await serve_connection(
-                sock, handler, limits, peer=peer, secure=secure, on_error=on_error, drain=drain
+            await serve_socket(
+                sock, handler, limits, peer=peer, secure=secure, on_error=on_error, drain=drain, tls=tls
             )
         finally:
             loop.ended()

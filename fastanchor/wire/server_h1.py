@@ -12,6 +12,7 @@ import contextlib
 import logging
 import math
 import socket
+from typing import Protocol
 
 import trio
 
@@ -27,19 +28,26 @@ from .message import ErrorShape, Handler, plain_error
 logger = logging.getLogger(__name__)
 
 
+class Drainable(Protocol):
+    """A connection, as its listener's drain sees it."""
+
+    def end_if_idle(self) -> None:
+        """The listener drains: end now, or with the answers that are under way."""
+
+
 class Drain:
     """A listener's promise to end: started once, it closes idle connections and makes every answer the last."""
 
     def __init__(self) -> None:
         self.started = False
         self.accepting = trio.CancelScope()
-        self.connections: set[Connection] = set()
+        self.connections: set[Drainable] = set()
 
     def start(self) -> None:
         """Accept nobody any more; connections end with the answer that they are at."""
         self.started = True
         self.accepting.cancel()
-        for connection in self.connections:
+        for connection in list(self.connections):
             connection.end_if_idle()
 
 
@@ -65,15 +73,16 @@ class Connection:
 
     def __init__(
         self,
-        sock: socket.socket,
+        link: Link,
         handler: Handler,
         limits: ServerLimits,
         peer: str,
         secure: bool,
         on_error: ErrorShape,
         drain: Drain | None,
+        received: bytes = b"",
     ) -> None:
-        self.link = Link(sock)
+        self.link = link
         self.handler = handler
         self.limits = limits
         self.peer = peer
@@ -81,7 +90,7 @@ class Connection:
         self.on_error = on_error
         self.drain = drain
         self.scope = trio.CancelScope()
-        self.buffer = b""  # received and not yet read by anybody
+        self.buffer = received  # and not yet read by anybody
         self.served = 0
         self.idle = False  # between two requests
         self.serving = False  # a handler is running
@@ -265,7 +274,7 @@ class Connection:
 
     async def _linger(self) -> None:
         """Say that no more comes, and read a little of what does, so that no RST overtakes the answer."""
-        self.link.sock.shutdown(socket.SHUT_WR)
+        self.link.end()
         self.link.deadline = trio.current_time() + self.limits.linger
         left = self.limits.linger_bytes
         with contextlib.suppress(DeadlinePassed):
@@ -291,4 +300,4 @@ async def serve_connection(
     drain: Drain | None = None,
 ) -> None:
     """Serve the requests of one connected stream socket until it ends; the socket is closed in every case."""
-    await Connection(sock, handler, limits, peer, secure, on_error, drain).run()
+    await Connection(Link(sock), handler, limits, peer, secure, on_error, drain).run()

@@ -7,8 +7,11 @@ bare FIN is an OSError (`ssl.SSLEOFError`), since anybody on the path can send o
 
 from __future__ import annotations
 
+import contextlib
 import math
+import socket
 import ssl
+from collections.abc import Callable
 
 import trio
 from trio.lowlevel import wait_readable, wait_writable
@@ -18,24 +21,61 @@ from .link import READ_SIZE, Link
 RECORD = 16 * 1024
 
 
-class TLSLink(Link):
-    """A link whose handshake is done."""
+async def handshake(tls: ssl.SSLSocket) -> None:
+    """The TLS handshake of a wrapped non-blocking socket. Raises OSError (`ssl.SSLError` among them)."""
+    while True:
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            await wait_readable(tls)
+        except ssl.SSLWantWriteError:
+            await wait_writable(tls)
+        else:
+            return
 
-    __slots__ = ()
+
+class TLSLink(Link):
+    """A link whose handshake is done.
+
+    Args:
+        keep_session: given the session once, when the peer has sent enough to resume it.
+    """
+
+    __slots__ = ("_keep_session",)
 
     sock: ssl.SSLSocket
+
+    def __init__(self, sock: ssl.SSLSocket, keep_session: Callable[[ssl.SSLSession], None] | None = None) -> None:
+        super().__init__(sock)
+        self._keep_session = keep_session
 
     async def recv(self) -> bytes:
         while True:
             try:
                 await wait_readable(self.fd)
-                return self.sock.recv(READ_SIZE)
+                data = self.sock.recv(READ_SIZE)
             except ssl.SSLWantReadError:
                 continue
             except ssl.SSLWantWriteError:
                 await wait_writable(self.fd)
             except trio.ClosedResourceError:
                 raise self._woken() from None
+            else:
+                if self._keep_session is not None:  # TLS 1.3 sends tickets behind the handshake
+                    self._hand_out_session()
+                return data
+
+    def _hand_out_session(self) -> None:
+        keep, self._keep_session = self._keep_session, None
+        session = self.sock.session
+        if keep is not None and session is not None:
+            keep(session)
+
+    def send_now(self, data: bytes | bytearray | memoryview) -> int:
+        try:
+            return self.sock.send(data)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return 0
 
     async def send(self, data: bytes, stall: float | None = None) -> None:
         await self._send_rest(memoryview(data), stall)
@@ -63,3 +103,20 @@ class TLSLink(Link):
             await wait_writable(self.fd)
         except trio.ClosedResourceError:
             raise self._woken() from None
+
+    def end(self) -> None:
+        self._notify()
+        socket.socket.shutdown(self.sock, socket.SHUT_WR)  # SSLSocket's own would drop the TLS layer
+
+    def close(self) -> None:
+        if not self.closed:
+            self._notify()
+            super().close()
+
+    def _close_abruptly(self) -> None:
+        super().close()
+
+    def _notify(self) -> None:
+        """close_notify, if the kernel takes it now; the peer's own is not waited for."""
+        with contextlib.suppress(OSError, ValueError):
+            self.sock.unwrap()

@@ -65,7 +65,7 @@ def says(*answers: bytes, step: int = 0, hold: bool = False) -> Callable[[RawUps
     return bound
 
 
-async def read_request(stream: trio.SocketStream) -> bytes:
+async def read_request(stream: trio.abc.ReceiveStream) -> bytes:
     """A head and the body that its Content-Length promises; b"" when the client has ended."""
     data = b""
     while b"\r\n\r\n" not in data:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import trustme
 
 from fastanchor.settings import schema
 from fastanchor.settings.load import check, load, read
@@ -44,7 +45,14 @@ def test_the_file_compiles_to_the_built_in_default() -> None:
     assert load(FILE, {}, pepper=b"p") == load(None, {}, pepper=b"p")
 
 
-def test_every_setting_that_is_left_out_is_valid(tmp_path: Path) -> None:
+def test_every_setting_that_is_left_out_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path("clients.pem")
+    for certificate, key in (("cert.pem", "key.pem"), ("b.pem", "b-key.pem")):
+        pair = authority.issue_cert("example.com")
+        pair.cert_chain_pems[0].write_to_path(certificate)
+        pair.private_key_pem.write_to_path(key)
     path = tmp_path / "config.toml"
     path.write_text(uncommented())
     assert check(path, ENVIRON) == []
@@ -55,6 +63,8 @@ def sections() -> Iterator[tuple[str, type[msgspec.Struct], Any]]:
     table = tomllib.loads(uncommented())
     yield "", schema.Config, table
     yield "server", schema.Server, table["server"]
+    yield "server.tls", schema.Tls, table["server"]["tls"]
+    yield "server.tls.certificates", schema.Certificate, table["server"]["tls"]["certificates"][0]
     yield "server.limits", schema.Limits, table["server"]["limits"]
     yield "admin", schema.Admin, table["admin"]
     yield "keys", schema.Key, table["keys"][0]

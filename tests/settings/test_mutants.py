@@ -107,7 +107,7 @@ MUTANTS = [
     ("drain_seconds = 10", "drain_seconds = -1", "server.drain_seconds: expected number >= 0 and <= 86400, got -1"),
     ("drain_seconds = 10", "drain_seconds = nan", "server.drain_seconds: expected number >= 0 and <= 86400, got nan"),
     ("drain_seconds = 10", 'tls = { certificate = "c.pem", key = "k.pem" }',
-     "server.tls: is not supported by this version"),
+     "server.tls: cannot use c.pem with k.pem: No such file or directory"),
     ("drain_seconds = 10", 'redis_url = "redis://u:canary@h"', "server.redis_url: is not supported by this version"),
     ("drain_seconds = 10", "postgres_url = 5",
      'server.postgres_url: expected a secret: "env:NAME", "file:/path" or the text itself, got a number'),

@@ -25,6 +25,7 @@ from fastanchor.wire import (
     dial,
     serve,
 )
+from tests.kit.raw_upstream import read_request
 from tests.kit.wires import Recorder
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
@@ -55,7 +56,7 @@ async def tls_server(
     async def one(stream: trio.SocketStream) -> None:
         secured = trio.SSLStream(stream, context, server_side=True)
         try:
-            await secured.receive_some()
+            await read_request(secured)
             await secured.send_all(answer)
             if clean:
                 await secured.aclose()
