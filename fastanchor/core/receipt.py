@@ -9,7 +9,10 @@ from fastanchor.core.usage import Usage
 
 @dataclass(slots=True)
 class AttemptRecord:
-    """One try at one channel, completed while it lasts. Times in seconds; `outcome` is "won", "lost", "skipped" or a fault's kind."""
+    """One try at one channel, completed while it lasts. Times in seconds.
+
+    `outcome` is "won", "lost", "skipped" or a fault's kind.
+    """
 
     channel: str
     model: str
