@@ -1,0 +1,121 @@
+"""What the ledger tells: usage by key, model and day, the log of requests, and both as files.
+
+Nothing here changes anything. Times are unix seconds, costs micro-dollars; a period is from `since` to before `until`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+
+from fastanchor.store.ledger import DAY, Ledger
+
+GroupBy = Literal["key", "model", "day", "organization"]
+Row = dict[str, Any]
+
+SUMS: Final = (
+    "requests", "failed", "input", "output", "cache_read", "cache_write", "reasoning", "cost", "metered_cost",
+)
+FIELDS: Final = (
+    "id", "state", "metered", "organization", "key", "model", "opened", "ended", "reserved_tokens", "reserved_cost",
+    "cost", "provider_cost", "input", "output", "cache_read", "cache_write", "reasoning", "estimated", "status",
+    "ending", "dialect", "endpoint", "client", "served_model", "channel", "provider", "stream", "seconds",
+    "first_token", "overhead", "bytes_in", "bytes_out", "tries", "attempts",
+)
+STATES: Final = ("open", "settled", "settled_by_rule")
+FOREVER: Final = 253_402_300_799.0
+MAX_ROWS: Final = 1_000
+PAGE: Final = 1_000
+
+
+def usage(
+    ledger: Ledger, *, organization: str | None = None, key: str | None = None, model: str | None = None,
+    since: float = 0.0, until: float = FOREVER, by: Sequence[GroupBy] = (),
+) -> list[Row]:
+    """Sums of settled requests, a row for each group (one row without groups). Whole days: those that `since` and
+    `until` lie in are counted whole."""
+    groups = [name for name in ("organization", "key", "model", "day") if name in by]
+    sums = ", ".join(f"ifnull(sum({name}), 0)" for name in SUMS)
+    where, values = _where(organization=organization, key=key, model=model)
+    where += " AND day >= ? AND day < ?"
+    values += [int(since) // DAY, -(-int(until) // DAY)]
+    query = f"SELECT {', '.join([*groups, sums])} FROM usage WHERE {where}"  # noqa: S608 - names of ours
+    if groups:
+        query += f" GROUP BY {', '.join(groups)} ORDER BY {', '.join(groups)}"
+    with ledger.database.reading() as db:
+        rows = db.execute(query, values).fetchall()
+    return [dict(zip((*groups, *SUMS), row, strict=True)) for row in rows]
+
+
+def requests(
+    ledger: Ledger, *, organization: str | None = None, key: str | None = None, model: str | None = None,
+    since: float = 0.0, until: float = FOREVER, before: tuple[float, str] | None = None, limit: int = 100,
+) -> list[Row]:
+    """The log of requests, the latest first; `before` is the (opened, id) of the last row of the page before."""
+    where, values = _where(organization=organization, key=key, model=model)
+    where += " AND opened >= ? AND opened < ?"
+    values += [since, until]
+    if before is not None:
+        where += " AND (opened, id) < (?, ?)"
+        values += before
+    order = f"ORDER BY opened DESC, id DESC LIMIT {max(0, min(limit, MAX_ROWS))}"
+    query = f"SELECT {', '.join(FIELDS)} FROM request WHERE {where} {order}"  # noqa: S608 - names of ours
+    with ledger.database.reading() as db:
+        rows = db.execute(query, values).fetchall()
+    return [_told(row) for row in rows]
+
+
+def every_request(ledger: Ledger, **which: Any) -> Iterator[Row]:
+    """All of the log, read page by page so that nothing else has to wait; arguments as of `requests`."""
+    before = None
+    while page := requests(ledger, before=before, limit=PAGE, **which):
+        yield from page
+        before = page[-1]["opened"], page[-1]["id"]
+
+
+def as_json_lines(rows: Iterable[Row]) -> Iterator[bytes]:
+    """One JSON object per line."""
+    for row in rows:
+        yield msgspec.json.encode(row) + b"\n"
+
+
+def as_csv(rows: Iterable[Row]) -> Iterator[bytes]:
+    """RFC 4180, with a header line; structures as JSON. A text that a spreadsheet would run as a formula is quoted
+    with an apostrophe (OWASP, "CSV Injection")."""
+    header: list[str] | None = None
+    for row in rows:
+        if header is None:
+            header = list(row)
+            yield _line(header)
+        yield _line([_cell(value) for value in row.values()])
+
+
+def _where(**equal: str | None) -> tuple[str, list[Any]]:
+    given = {name: value for name, value in equal.items() if value is not None}
+    return " AND ".join(["1", *(f"{name} = ?" for name in given)]), list(given.values())
+
+
+def _told(row: tuple[Any, ...]) -> Row:
+    told = dict(zip(FIELDS, row, strict=True))
+    told["state"] = STATES[told["state"]]
+    for name in ("metered", "estimated", "stream"):
+        told[name] = bool(told[name])
+    for name in ("tries", "attempts"):
+        told[name] = msgspec.json.decode(told[name])
+    return told
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return msgspec.json.encode(value).decode() if isinstance(value, list | dict) else value
+
+
+def _line(cells: Sequence[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerow(cells)
+    return text.getvalue().encode()
