@@ -106,12 +106,18 @@ def test_a_tool_index_that_starts_at_one_is_the_first_call(recordings: Path) -> 
     assert answer["tools"] == [("toolu_sanitized", "read_file", b'{"path": "a.txt"}')]
 
 
-@pytest.mark.parametrize("name", ["openrouter-comments-midstream-error", "groq-event-error-midstream"])
-def test_recorded_errors_fail_after_what_was_good(recordings: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("groq-event-error-midstream", Kind.IN_BAND_ERROR),
+        ("openrouter-comments-midstream-error", Kind.PROVIDER_REJECTED),  # its code is the status 400
+    ],
+)
+def test_recorded_errors_fail_after_what_was_good(recordings: Path, name: str, kind: Kind) -> None:
     events = decoded(ChatDecoder(), pieces((recordings / f"openai-compat/{name}.sse").read_bytes(), 13))
     check_grammar(events)
     assert isinstance(events[-1], Failed)
-    assert events[-1].fault.kind is Kind.IN_BAND_ERROR
+    assert events[-1].fault.kind is kind
     assert any(isinstance(event, Thought) for event in events)
     assert not finishes(events)
 

@@ -130,7 +130,7 @@ ERRORS = [
     b'data: {"error":{"message":"boom","type":"server_error"}}\n\n',
     b'event: error\ndata: {"error":{"message":"boom"}}\n\n',
     b'event: error\ndata: {"message":"boom"}\n\n',
-    b'data: {"id":"x","choices":[{"index":0,"delta":{"content":""}}],"error":{"code":400,"message":"boom"}}\n\n',
+    b'data: {"id":"x","choices":[{"index":0,"delta":{"content":""}}],"error":{"code":502,"message":"boom"}}\n\n',
     b'data: {"object":"error","message":"boom"}\n\n',
     b'{"error": {"message": "boom"}}\n\n',
 ]
@@ -148,13 +148,19 @@ def test_an_error_ends_the_forwarding_before_its_frame(error: bytes, early: bool
     assert "boom" not in observer.fault.message
 
 
-@pytest.mark.parametrize("name", ["groq-event-error-midstream", "openrouter-comments-midstream-error"])
-def test_recorded_errors_are_faults(recordings: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("groq-event-error-midstream", Kind.IN_BAND_ERROR),
+        ("openrouter-comments-midstream-error", Kind.PROVIDER_REJECTED),  # its code is the status 400
+    ],
+)
+def test_recorded_errors_are_faults(recordings: Path, name: str, kind: Kind) -> None:
     data = (recordings / f"openai-compat/{name}.sse").read_bytes()
     observer = ChatObserver(asked=True)
     out = observed(observer, pieces(data, 11))
     assert observer.fault is not None
-    assert observer.fault.kind is Kind.IN_BAND_ERROR
+    assert observer.fault.kind is kind
     assert data.startswith(out)
     assert b'"error"' not in out
 
