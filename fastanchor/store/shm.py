@@ -119,6 +119,11 @@ class Ticket:
         self.remaining: list[int] = []
         self.balance: int | None = None  # micro-dollars left after this reservation; None: not metered
 
+    @property
+    def metered(self) -> bool:
+        """Whether credits pay for the request."""
+        return self.holder.terms.metered
+
     def take(self, tokens: int, unix: float) -> None:
         """Reserve what the key is limited in. Raises Fault(RATE_LIMIT) or TableFull."""
         holder, frame = self.holder, self._frame

@@ -1,0 +1,164 @@
+"""The one who writes the ledger: folds journals, opens accounts, and keeps admission's balances true to the books.
+
+Rules:
+- Whatever is wrong with the database is told (`trouble`, the log) and tried again. Requests go on meanwhile: their
+  journals grow, and balances are what admission last knew.
+- Accounts are opened before a key is used: until then its requests are answered with 503.
+- The starting credits of a plan are granted to an organisation once, however many of its keys have the plan.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from fastanchor._speedups.bucket import Table
+from fastanchor.core.principal import Principal
+from fastanchor.store import shm
+from fastanchor.store.journal import segments
+from fastanchor.store.ledger import Ledger, Rule
+from fastanchor.store.sqlite import StoreError
+
+log = logging.getLogger("fastanchor")
+
+DATABASE: Final = "ledger.db"
+JOURNAL: Final = "journal"
+INTERVAL: Final = 0.2
+LONGEST_PAUSE: Final = 5.0
+RETENTION: Final = 90 * 86_400.0
+EXPIRE_EVERY: Final = 3_600.0
+
+
+class Bookkeeper:
+    """Runs in the control process.
+
+    Args:
+        table: the table of limits, opened without a worker.
+        rule: what a request costs whose worker died.
+        retention: seconds for which requests and their journals are kept.
+    """
+
+    def __init__(
+        self, state_dir: Path, table: Table, *, rule: Rule = "estimate", retention: float = RETENTION,
+        wall: Callable[[], float] = time.time, busy: int = 5_000,
+    ) -> None:
+        self._state_dir = state_dir
+        self._table = table
+        self._rule: Rule = rule
+        self._retention = retention
+        self._wall = wall
+        self._busy = busy
+        self._ledger: Ledger | None = None
+        self._unsure: set[str] = set()
+        self._wanted: dict[tuple[str, str], int] = {}  # (organisation, plan) → starting credits
+        self._expired = 0.0
+        self.trouble = ""
+        self.records = 0
+        self.damaged = 0
+        self.lost = 0
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, opened when it is first needed. Raises StoreError."""
+        if self._ledger is None:
+            path, folder = self._state_dir / DATABASE, self._state_dir / JOURNAL
+            self._ledger = Ledger(path, folder, rule=self._rule, busy=self._busy)
+            self._unsure |= self._ledger.accounts().keys()
+        return self._ledger
+
+    @property
+    def behind(self) -> int:
+        """Bytes of journals; while `trouble` lasts, those that wait to be folded are among them."""
+        return sum(path.stat().st_size for path in segments(self._state_dir / JOURNAL))
+
+    def expect(self, principals: Iterable[Principal]) -> None:
+        """Open the accounts of these keys' organisations, now or as soon as the ledger can be used."""
+        for principal in principals:
+            if principal.plan.credits is not None:
+                self._wanted[principal.organization, principal.plan.name] = principal.plan.credits
+        self._try(self._open_accounts)
+
+    def step(self) -> bool:
+        """Do what there is to do. Returns whether the ledger could be used."""
+        return self._try(self._work)
+
+    async def run(self, interval: float = INTERVAL) -> None:
+        """Do it again and again, in a thread, until cancelled."""
+        pause = interval
+        while True:
+            done = await trio.to_thread.run_sync(self.step)
+            pause = interval if done else min(LONGEST_PAUSE, pause * 2)
+            await trio.sleep(pause)
+
+    def close(self) -> None:
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
+
+    def _try(self, work: Callable[[], None]) -> bool:
+        try:
+            work()
+        except StoreError as error:
+            if str(error) != self.trouble:
+                log.error("the ledger cannot be used, journals keep everything until it can: %s", error)
+            self.trouble = str(error)
+            return False
+        if self.trouble:
+            log.warning("the ledger can be used again")
+        self.trouble = ""
+        return True
+
+    def _work(self) -> None:
+        self._open_accounts()
+        self._fold()
+        for organization in sorted(self._unsure):
+            if shm.reconcile(self._table, organization, partial(self._available, organization), self._wall()):
+                self._unsure.discard(organization)
+        if self._wall() - self._expired > EXPIRE_EVERY:
+            self.ledger.expire(self._wall() - self._retention)
+            self._expired = self._wall()
+
+    def _fold(self) -> None:
+        done = self.ledger.fold(self._wall())
+        self.records += done.records
+        self.damaged += done.damaged
+        self.lost += done.lost
+        self._unsure |= done.organizations
+        if done.damaged:
+            log.error("%d damaged records in the journals were passed over", done.damaged)
+        if done.lost:
+            log.warning("%d requests of dead workers were settled by rule", done.lost)
+
+    def _available(self, organization: str) -> int | None:
+        """What the books say, with everything folded; None while the organisation has open requests."""
+        self._fold()
+        account = self.ledger.account(organization)
+        if account is None:
+            return 0
+        return None if account.held else account.available
+
+    def _open_accounts(self) -> None:
+        for (organization, plan), credits in list(self._wanted.items()):
+            if self.ledger.grant(f"plan:{plan}:{organization}", organization, credits, f"plan {plan}", self._wall()):
+                shm.add_credits(self._table, organization, credits, self._wall())
+            self._open(organization)
+            del self._wanted[organization, plan]
+
+    def _open(self, organization: str) -> None:
+        account = self.ledger.account(organization)
+        shm.open_account(self._table, organization, account.available if account else 0, self._wall())
+        self._unsure.add(organization)
+
+    def top_up(self, id: str, organization: str, micro: int, reason: str) -> bool:
+        """Give credits, once per `id`. Returns whether this was the first time. Raises StoreError."""
+        first = self.ledger.grant(id, organization, micro, reason, self._wall())
+        if first:
+            shm.add_credits(self._table, organization, micro, self._wall())
+            self._unsure.add(organization)
+        return first
