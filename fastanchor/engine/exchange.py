@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from fastanchor.core.call import Call
-from fastanchor.core.lease import FreeLease, Lease
 from fastanchor.core.model import ModelCard
 from fastanchor.core.principal import ANYONE, Principal
 from fastanchor.core.receipt import AttemptRecord, Receipt
@@ -23,10 +22,11 @@ from fastanchor.providers import catalogue
 
 if TYPE_CHECKING:
     from fastanchor.dialects.contract import Dialect
+    from fastanchor.dialects.relay import Relay
     from fastanchor.dialects.splice import Transcript
+    from fastanchor.store.admission import Admission
+    from fastanchor.store.shm import Ticket
     from fastanchor.wire.message import Request
-
-NO_LEASE = FreeLease()
 
 
 class HeaderView(Mapping[str, str]):
@@ -57,7 +57,9 @@ class Exchange:
         "answer_bytes",
         "attempts",
         "began",
+        "books",
         "call",
+        "carrier",
         "channel",
         "cost",
         "deadline",
@@ -68,7 +70,9 @@ class Exchange:
         "first_token",
         "half",
         "headers",
+        "held_by",
         "lease",
+        "limit_fields",
         "now",
         "priced",
         "principal",
@@ -98,7 +102,9 @@ class Exchange:
         self.principal: Principal = ANYONE
         self.dialect: Dialect | None = None
         self.call: Call | None = None
-        self.lease: Lease = NO_LEASE
+        self.lease: Ticket | None = None
+        self.books: Admission | None = None  # who gave the lease, and will close it
+        self.limit_fields: list[tuple[bytes, bytes]] = []  # response headers
         self.attempts: list[AttemptRecord] = []
         self.usage = Usage()
         self.cost = 0
@@ -115,6 +121,8 @@ class Exchange:
         self.ending = "done"
         self.answer_bytes = 0
         self.half: Transcript | None = None  # of a stream that broke: what its client has
+        self.carrier: Relay | None = None  # what brings the streamed answer
+        self.held_by = ""  # the channel that has the conversation's state, when only one can go on with it
 
     @property
     def asked(self) -> Call:

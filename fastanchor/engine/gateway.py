@@ -21,6 +21,7 @@ from fastanchor.core.route import Route
 from fastanchor.core.snapshot import Snapshot
 from fastanchor.dialects import registry as dialects
 from fastanchor.engine import models
+from fastanchor.engine.admit import admit
 from fastanchor.engine.affinity import conversation
 from fastanchor.engine.candidates import Candidates, estimate
 from fastanchor.engine.deliver import Delivery
@@ -32,6 +33,8 @@ from fastanchor.engine.traffic import Traffic
 from fastanchor.engine.upstreams import Upstreams
 from fastanchor.policy.asked import Asked
 from fastanchor.policy.plan import Plan
+from fastanchor.store.admission import Admission
+from fastanchor.store.shm import Strangers
 from fastanchor.wire import errors as wire
 from fastanchor.wire.message import Reply, Request
 
@@ -52,6 +55,8 @@ class Gateway:
         pepper: the key of the key digests.
         sinks: called with each receipt, in order; must not block.
         elsewhere: answers paths that are not an API endpoint; tells whether it did.
+        books: limits and journal; without them nothing is limited or accounted for.
+        strangers: counts unknown keys by address.
     """
 
     def __init__(
@@ -62,6 +67,8 @@ class Gateway:
         *,
         sinks: tuple[Sink, ...] = (),
         elsewhere: Elsewhere | None = None,
+        books: Admission | None = None,
+        strangers: Strangers | None = None,
         random: Random | None = None,
     ) -> None:
         self.world = world
@@ -69,6 +76,8 @@ class Gateway:
         self.pepper = pepper
         self.sinks = sinks
         self.elsewhere = elsewhere
+        self.books = books
+        self.strangers = strangers
         self.random = random or Random()  # noqa: S311 - balances load, guards nothing
         self.traffic = Traffic()
         self.candidates = Candidates()
@@ -136,25 +145,36 @@ class Gateway:
         exchange.price()
         if exchange.status == 0:
             exchange.status = 499 if exchange.ending == Kind.CLIENT_GONE.value else 500
-        exchange.lease.settle(exchange.usage, exchange.cost)
         receipt = exchange.receipt()
+        if exchange.books is not None and exchange.lease is not None:
+            exchange.books.close(exchange.lease, receipt)
         for sink in self.sinks:
             sink(receipt)
 
     async def _serve(self, exchange: Exchange, reply: Reply) -> None:
         request = exchange.request
-        exchange.principal = identify(
-            request, exchange.world, self.pepper, gemini=exchange.spoken.name == "gemini"
-        )
+        self._identify(exchange)
         path = request.path.decode("latin-1")
         permit_endpoint(exchange.principal, path, "inference")
         body = await request.body()
         query = request.query.decode("latin-1")
         call = exchange.call = exchange.spoken.read(body, path, query, exchange.headers)
         permit_model(exchange.principal, call.model)
+        if self.books is not None:
+            admit(exchange, self.books)
         route = exchange.world.route(call.model)
         exchange.deadline = exchange.began + deadline(route, request)
         await Delivery(exchange, self._plan(exchange, route), self.pool, self.traffic, reply).run()
+
+    def _identify(self, exchange: Exchange) -> None:
+        """Who asks; an address that tries many unknown keys is told to wait."""
+        request = exchange.request
+        gemini = exchange.spoken.name == "gemini"
+        try:
+            exchange.principal = identify(request, exchange.world, self.pepper, gemini=gemini)
+        except Fault as fault:
+            too_many = fault.kind is Kind.INVALID_API_KEY and self.strangers and self.strangers.failed(request.peer)
+            raise too_many or fault from None
 
     def _plan(self, exchange: Exchange, route: Route) -> Plan:
         call = exchange.asked
@@ -180,11 +200,11 @@ class Gateway:
         if request.method not in (b"GET", b"HEAD"):
             raise Fault(Kind.METHOD_NOT_ALLOWED)
         exchange.endpoint = "models"
-        exchange.principal = identify(request, exchange.world, self.pepper)
+        self._identify(exchange)
         body = models.listing(request, exchange.world, exchange.principal)
         exchange.status = 200
         exchange.answer_bytes = len(body)
-        await reply.respond(200, [JSON, *id_headers(exchange.request_id)], body)
+        await reply.respond(200, [JSON, *id_headers(exchange.request_id), *exchange.limit_fields], body)
 
     async def _tell(self, exchange: Exchange, reply: Reply, fault: Fault) -> None:
         """The fault in the client's dialect: as an answer, or as the end of a broken stream."""

@@ -30,6 +30,7 @@ def answer_headers(exchange: Exchange, content_type: bytes) -> Fields:
         (b"x-fastanchor-attempts", attempts(exchange)),
         (b"x-fastanchor-overhead-ms", b"%.2f" % ((sent - exchange.began) * 1000)),
     ]
+    fields += exchange.limit_fields
     if content_type.startswith(b"text/event-stream"):
         fields.append((b"cache-control", b"no-cache"))
     else:
@@ -41,7 +42,7 @@ def answer_headers(exchange: Exchange, content_type: bytes) -> Fields:
 
 def fault_headers(exchange: Exchange, fault: Fault) -> Fields:
     """For an error body. After the gateway's own attempts a client must not multiply them with its retries."""
-    fields = [(b"content-type", b"application/json"), *id_headers(exchange.request_id)]
+    fields = [(b"content-type", b"application/json"), *id_headers(exchange.request_id), *exchange.limit_fields]
     if fault.retry_after is not None:
         fields.append((b"retry-after", b"%d" % max(1, round(fault.retry_after + 0.499))))
     if exchange.attempts:

@@ -1,0 +1,39 @@
+"""May it now: every limit of the key in one step, written to the journal before the request goes anywhere."""
+
+from __future__ import annotations
+
+from fastanchor.core.faults import Fault
+from fastanchor.engine.cap import capped
+from fastanchor.engine.exchange import Exchange
+from fastanchor.policy.limits import demand
+from fastanchor.store.admission import Admission
+
+
+def admit(exchange: Exchange, books: Admission) -> None:
+    """Give the exchange its lease and its limit headers; hold the call to what the plan caps.
+
+    Raises:
+        Fault: a limit is hit, the credits are used up, or nobody could account for the request. The limit headers are
+            set all the same.
+    """
+    call, principal, limiter = exchange.asked, exchange.principal, books.limiter
+    anthropic = exchange.spoken.name == "anthropic"
+    need = demand(call, limiter.terms(principal), exchange.card(call.model, call.model))
+    if need.max_output is not None:
+        _hold(exchange, need.max_output)
+    try:
+        ticket = books.admit(principal, need, exchange.request_id, call.model)
+    except Fault:
+        exchange.limit_fields = limiter.headers_of(principal, anthropic=anthropic)
+        raise
+    exchange.lease = ticket
+    exchange.books = books
+    exchange.limit_fields = limiter.headers(ticket, anthropic=anthropic)
+
+
+def _hold(exchange: Exchange, tokens: int) -> None:
+    """Read the call again with a bound on its output."""
+    request, call = exchange.request, exchange.asked
+    path, query = request.path.decode("latin-1"), request.query.decode("latin-1")
+    exchange.call = exchange.spoken.read(capped(call, tokens), path, query, exchange.headers)
+
