@@ -32,6 +32,7 @@ def serve(path: Path | None = None, listen: tuple[str, ...] = (), workers: int |
     """Run the gateway. Reads ./config.toml, else $FASTANCHOR_CONFIG, else a built-in default."""
     from fastanchor.runtime import log
     from fastanchor.runtime.instance import Instance
+    from fastanchor.runtime.state import StateInUse
     from fastanchor.settings.load import find
     from fastanchor.settings.problem import SettingsError
 
@@ -47,8 +48,8 @@ def serve(path: Path | None = None, listen: tuple[str, ...] = (), workers: int |
     except SettingsError as error:
         _complain(error.problems, error.source)
         sys.exit(2)
-    except OSError as error:
-        raise click.ClickException(f"cannot listen: {error}") from None
+    except (OSError, StateInUse) as error:
+        raise click.ClickException(f"cannot start: {error}") from None
     sys.exit(code)
 
 
@@ -82,6 +83,32 @@ def demo(listen: str) -> None:
         raise click.ClickException(f"cannot listen: {error}") from None
     click.echo(f"demo provider on {listen}", err=True)
     run_demo(listener)
+
+
+@main.command()
+@CONFIG
+@click.option("--fault", default="", help="Only faults whose name holds this text.")
+@click.option("--seed", default=0, show_default=True, help="Of every choice that is left to chance.")
+def lab(path: Path | None, fault: str, seed: int) -> None:
+    """Try the configuration against failing upstreams, in memory and without waiting. Exit status 1 when a promise is
+    broken. Secrets that are not in the environment are made up."""
+    from fastanchor.lab.report import lines
+    from fastanchor.lab.trial import trial
+    from fastanchor.lab.world import load_world
+    from fastanchor.settings.load import find
+    from fastanchor.settings.problem import SettingsError
+
+    try:
+        world = load_world(path or find(os.environ, Path.cwd()), os.environ)
+    except SettingsError as error:
+        _complain(error.problems, error.source)
+        sys.exit(2)
+    rows = []
+    for line in lines(rows.append(row) or row for row in trial(world, seed=seed, only=fault)):  # type: ignore[func-returns-value]
+        click.echo(line)
+    broken = sum(bool(row.wrong) for row in rows)
+    click.echo(f"{len(rows)} cases, {broken} with a broken promise")
+    sys.exit(1 if broken else 0)
 
 
 def _complain(problems: object, source: str) -> None:

@@ -17,6 +17,7 @@ HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.
 
 BACKOFF_FIRST = 0.1
 BACKOFF_LAST = 10.0
+BURY_SECONDS = 0.02
 STEADY_SECONDS = 30.0
 """A child that lived for so long starts again at once."""
 
@@ -39,6 +40,8 @@ class Child:
     name: str
     main: Callable[[int], None]  # takes the lifeline's descriptor; the process ends when it returns
     serves: bool = False  # it has clients: the others stay until all of these have ended
+    bury: Callable[[], bool] | None = None  # gives back what a dead process held; False: not yet, ask again
+    buried: bool = True
     pid: int = 0
     started: float = 0.0
     restart_at: float | None = None
@@ -49,7 +52,7 @@ class Child:
         """Fork, and run `main` in the child."""
         sys.stdout.flush()
         sys.stderr.flush()
-        self.started, self.restart_at = now, None
+        self.started, self.restart_at, self.buried = now, None, False
         self.pid = os.fork()
         if self.pid == 0:
             self._become(lifeline)
@@ -78,7 +81,15 @@ class Child:
         if now - self.started >= STEADY_SECONDS:
             self.backoff = BACKOFF_FIRST
         self.restart_at = now + self.backoff
+        self.lay_to_rest(now)
         self.backoff = min(BACKOFF_LAST, self.backoff * 2)
+
+    def lay_to_rest(self, now: float) -> bool:
+        """Give back what the dead process held. False: that must be tried again, shortly."""
+        self.buried = self.buried or self.bury is None or self.bury()
+        if not self.buried:
+            self.restart_at = now + BURY_SECONDS
+        return self.buried
 
     def signal(self, number: int) -> None:
         """Send a signal to the process, if there is one."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import orjson
@@ -14,6 +16,9 @@ from hypercorn.trio import serve
 from hypercorn.typing import ASGIFramework
 
 from fastanchor.control.app import Control
+from fastanchor.settings.compile import Settings
+from fastanchor.store import shm
+from fastanchor.store.bookkeeper import Bookkeeper
 from fastanchor.wire import errors as wire
 from fastanchor.wire.dial import Origin
 from fastanchor.wire.pool import Pool
@@ -53,17 +58,31 @@ class Links:
         states.append(orjson.loads(body))
 
 
-async def _main(listener: socket.socket, links: list[str], lifeline: int) -> None:
+def bookkeeper(state_dir: Path, settings: Settings) -> Bookkeeper:
+    """The one writer of the ledger, with the accounts of the configured keys wanted."""
+    table, _ = shm.open_tables(state_dir)
+    ledger = settings.server.ledger
+    keeper = Bookkeeper(state_dir, table, rule=ledger.lost_requests, retention=ledger.retention_days * 86_400)
+    keeper.expect(settings.snapshot.keys.values())
+    return keeper
+
+
+async def _main(
+    listener: socket.socket, links: list[str], lifeline: int, state_dir: Path, load: Callable[[], Settings]
+) -> None:
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]
     config.include_server_header = False
     config.graceful_timeout = 1.0
     config.loglevel = "WARNING"
     reach = Links(links)
+    settings = load()
+    keeper = bookkeeper(state_dir, settings)
     app = cast(ASGIFramework, Control(reach.gather))
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve, app, config)
+            nursery.start_soon(keeper.run)
 
             async def until_gone() -> None:
                 await trio.lowlevel.wait_readable(lifeline)
@@ -73,8 +92,12 @@ async def _main(listener: socket.socket, links: list[str], lifeline: int) -> Non
             async for number in signals:
                 if number == signal.SIGTERM:
                     nursery.cancel_scope.cancel()
+                else:
+                    keeper.expect(load().snapshot.keys.values())
 
 
-def run_control(listener: socket.socket, links: list[str], lifeline: int) -> None:
+def run_control(
+    listener: socket.socket, links: list[str], lifeline: int, state_dir: Path, load: Callable[[], Settings]
+) -> None:
     """Be the control process until told to stop."""
-    trio.run(_main, listener, links, lifeline)
+    trio.run(_main, listener, links, lifeline, state_dir, load)

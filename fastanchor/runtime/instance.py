@@ -7,14 +7,17 @@ import os
 import secrets
 import socket
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from fastanchor._speedups import PURE_WANTED, compiled
+from fastanchor.runtime.state import StateDir
 from fastanchor.runtime.supervisor import Supervisor, bind_slots
 from fastanchor.runtime.worker import Post, run_worker
 from fastanchor.settings.compile import Settings
 from fastanchor.settings.load import load, source
 from fastanchor.settings.problem import SettingsError
+from fastanchor.store import shm
 from fastanchor.wire.dial import Origin
 from fastanchor.wire.listen import bind
 
@@ -37,7 +40,7 @@ class Instance:
         self.path = path
         self.environ = environ
         self.overrides = overrides
-        self.pepper = secrets.token_bytes(32)
+        self.pepper = secrets.token_bytes(32)  # until the state directory is open: only digests are made with it
         self.demo = bind(DEMO_ADDRESS)  # bound before anything forks: its port is part of the configuration
         self.settings = self.load()
 
@@ -53,30 +56,39 @@ class Instance:
         )
 
     def run(self) -> int:
-        """Serve until told to stop. Returns the exit code. Raises OSError when an address is taken."""
+        """Serve until told to stop. Returns the exit code.
+
+        Raises:
+            StateInUse: another instance has the state directory.
+            OSError: an address is taken, or the state directory cannot be written.
+        """
+        state = StateDir(Path(self.settings.server.state_dir).absolute())
+        self.pepper = state.pepper()
+        self.settings = self.load()
         supervisor = Supervisor(self.path, self.settings, self.environ)
         workers = self.settings.server.workers or os.cpu_count() or 1
+        shm.prepare(state.path, owners=2 * len(self.settings.snapshot.keys), workers=workers)
         slots = bind_slots(self.settings.server, workers)
         self._announce(slots[0])
         control = bind(f"unix:{supervisor.run_dir}/control")
         links = [bind(f"unix:{supervisor.run_dir}/worker-{i}") for i in range(workers)]
         for i, listeners in enumerate(slots):
-            self._add_worker(supervisor, i, listeners, links[i])
+            self._add_worker(supervisor, i, listeners, links[i], state.path)
         if self.settings.demo:
             self._add_demo(supervisor)
-        self._add_control(supervisor, control, workers)
+        self._add_control(supervisor, control, workers, state.path)
         return supervisor.run()
 
     def _add_worker(
-        self, supervisor: Supervisor, slot: int, listeners: list[socket.socket], link: socket.socket
+        self, supervisor: Supervisor, slot: int, listeners: list[socket.socket], link: socket.socket, state_dir: Path
     ) -> None:
         control = Origin("http", f"{supervisor.run_dir}/control", 0)
-        post = Post(slot, listeners, link, control, self.pepper)
+        post = Post(slot, listeners, link, control, self.pepper, state_dir)
 
         def main(lifeline: int) -> None:
             run_worker(self._fresh(), post, self.load, lifeline)
 
-        supervisor.add(f"worker {slot}", main, serves=True)
+        supervisor.add(f"worker {slot}", main, serves=True, bury=partial(shm.release_worker, state_dir, slot))
 
     def _fresh(self) -> Settings:
         """The configuration for a worker that starts now: what the file says, or what it said when it was good."""
@@ -94,12 +106,14 @@ class Instance:
 
         supervisor.add("demo provider", main)
 
-    def _add_control(self, supervisor: Supervisor, listener: socket.socket, workers: int) -> None:
+    def _add_control(
+        self, supervisor: Supervisor, listener: socket.socket, workers: int, state_dir: Path
+    ) -> None:
         def main(lifeline: int) -> None:
             from fastanchor.runtime.control import run_control  # hypercorn is not for the other processes
 
             links = [f"{supervisor.run_dir}/worker-{i}" for i in range(workers)]
-            run_control(listener, links, lifeline)
+            run_control(listener, links, lifeline, state_dir, self._fresh)
 
         supervisor.add("control", main)
 

@@ -58,9 +58,16 @@ class Supervisor:
     def server(self) -> ServerSettings:
         return self.settings.server
 
-    def add(self, name: str, main: Callable[[int], None], *, serves: bool = False) -> None:
+    def add(
+        self,
+        name: str,
+        main: Callable[[int], None],
+        *,
+        serves: bool = False,
+        bury: Callable[[], bool] | None = None,
+    ) -> None:
         """Give the instance a child; it starts with `run`. Those that serve clients end first, the others after."""
-        self.children.append(Child(name, main, serves))
+        self.children.append(Child(name, main, serves, bury))
 
     def run(self) -> int:
         """Run until told to stop. Returns the exit code."""
@@ -127,7 +134,9 @@ class Supervisor:
             return
         now = time.monotonic()
         for child in self.children:
-            if not child.pid and child.restart_at is not None and child.restart_at <= now:
+            if child.pid or child.restart_at is None or child.restart_at > now:
+                continue
+            if child.lay_to_rest(now):
                 child.start(self.lifeline, now)
 
     def _stop(self) -> None:
@@ -146,7 +155,9 @@ class Supervisor:
         if problems:
             return
         notify.send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        self._tell(signal.SIGHUP, serving=True)
+        for child in self.children:
+            if child.name != "demo provider":
+                child.signal(signal.SIGHUP)
         notify.send("READY=1")
 
     def _tell(self, number: int, *, serving: bool) -> None:

@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import orjson
 import trio
@@ -21,6 +22,7 @@ from fastanchor.core.receipt import Receipt
 from fastanchor.engine.gateway import Gateway
 from fastanchor.engine.meters import Meters
 from fastanchor.runtime import probes
+from fastanchor.runtime.books import Books
 from fastanchor.runtime.forward import forward
 from fastanchor.runtime.log import AccessLog
 from fastanchor.runtime.phase import Phase
@@ -52,6 +54,7 @@ class Post:
     link: socket.socket | None
     control: Origin | None
     pepper: bytes
+    state_dir: Path
 
 
 def wire_limits(server: ServerSettings) -> ServerLimits:
@@ -100,7 +103,16 @@ class Worker:
         sinks: tuple[Callable[[Receipt], None], ...] = (self.meters.count,)
         if self.access is not None:
             sinks += (self.access,)
-        self.gateway = Gateway(settings.snapshot, self.pool, post.pepper, sinks=sinks, elsewhere=self._elsewhere)
+        self.books = Books(post.state_dir, post.slot, settings.server.ledger)
+        self.gateway = Gateway(
+            settings.snapshot,
+            self.pool,
+            post.pepper,
+            sinks=sinks,
+            elsewhere=self._elsewhere,
+            books=self.books.admission,
+            strangers=self.books.strangers,
+        )
         self.drains: list[Drain] = []
         self.tls = None if settings.server.tls is None else ServerTLS(tls_files(settings.server.tls))
 
@@ -110,12 +122,14 @@ class Worker:
             async with trio.open_nursery() as background:
                 background.start_soon(self._obey, signals, background.cancel_scope)
                 background.start_soon(self._watch, lifeline)
+                background.start_soon(self.books.run, self.phase)
                 if self.access is not None:
                     background.start_soon(self.access.run)
                 if self.post.link is not None:
                     background.start_soon(serve, self.post.link, self._linked)
                 await self._serve()
                 background.cancel_scope.cancel()
+        self.books.close()
 
     async def _serve(self) -> None:
         limits = wire_limits(self.settings.server)

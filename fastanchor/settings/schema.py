@@ -245,6 +245,15 @@ class Responses(Section, frozen=True, kw_only=True):
     retention_days: Annotated[float, Meta(ge=0, le=3_650)] = 30.0
 
 
+class Ledger(Section, frozen=True, kw_only=True):
+    """The books: how hard a journal is pressed to the disk, and what a request costs whose worker died."""
+
+    fsync: Literal["none", "group", "every"] = "group"
+    group_seconds: Annotated[float, Meta(gt=0, le=10)] = 0.05
+    lost_requests: Literal["estimate", "tried"] = "estimate"
+    retention_days: Annotated[float, Meta(gt=0, le=36_500)] = 90.0
+
+
 class Config(Section, frozen=True, kw_only=True):
     """A whole file. Without `channels` they come from the environment, see `defaults`."""
 
@@ -257,6 +266,7 @@ class Config(Section, frozen=True, kw_only=True):
     prices: dict[Text, Price] = {}
     cors: Cors = field(default_factory=Cors)
     responses: Responses = field(default_factory=Responses)
+    ledger: Ledger = field(default_factory=Ledger)
 
 
 Document: TypeAlias = dict[str, Any]

@@ -32,6 +32,7 @@ class ServerSettings:
     cors_origins: tuple[str, ...] = ()
     cors_max_age: int = 600
     responses_retention: float = 30 * DAY
+    ledger: schema.Ledger = field(default_factory=schema.Ledger)
 
     @property
     def local(self) -> bool:
@@ -59,6 +60,7 @@ def compile_server(config: schema.Config, context: Context) -> ServerSettings:
         cors_origins=tuple(config.cors.origins),
         cors_max_age=config.cors.max_age,
         responses_retention=config.responses.retention_days * DAY,
+        ledger=config.ledger,
     )
 
 
