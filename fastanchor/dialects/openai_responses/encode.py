@@ -100,6 +100,15 @@ class Encoder:
             Failed: self._failed,
         }
 
+    @property
+    def number(self) -> int:
+        """The sequence number of the next event."""
+        return self._frames.number
+
+    @number.setter
+    def number(self, number: int) -> None:
+        self._frames.number = number
+
     def feed(self, events: Iterable[Event]) -> bytes:
         out = []
         for event in events:

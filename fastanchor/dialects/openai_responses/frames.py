@@ -6,17 +6,17 @@ _ONE_LINE = bytes.maketrans(b"\n\r", b"  ")
 
 
 class Frames:
-    """Numbers and writes the events of one stream."""
+    """Numbers and writes the events of one stream. `number` is that of the next event."""
 
-    __slots__ = ("_number",)
+    __slots__ = ("number",)
 
     def __init__(self) -> None:
-        self._number = 0
+        self.number = 0
 
     def frame(self, kind: bytes, members: bytes) -> bytes:
         """One event. `members` are the JSON members that follow `type` and `sequence_number`, without braces."""
-        number = self._number
-        self._number += 1
+        number = self.number
+        self.number += 1
         if b"\n" in members or b"\r" in members:  # between the tokens of raw JSON that somebody laid out nicely
             members = members.translate(_ONE_LINE)
         return b'event: %b\ndata: {"type":"%b","sequence_number":%d,%b}\n\n' % (kind, kind, number, members)
