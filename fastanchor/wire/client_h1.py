@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import select
 from typing import NoReturn, Protocol
 
 import trio
@@ -34,19 +33,17 @@ class Owner(Protocol):
 class ClientConnection:
     """One connection to an origin."""
 
-    __slots__ = ("_poll", "link", "origin", "used")
+    __slots__ = ("link", "origin", "used")
 
     def __init__(self, origin: Origin, link: Link) -> None:
         self.origin = origin
         self.link = link
         self.used = 0
         """Responses that have been read from it."""
-        self._poll = select.poll()
-        self._poll.register(link.fd, select.POLLIN)
 
     def silent(self) -> bool:
         """Whether nothing has arrived while it was idle: neither bytes that nobody asked for, nor the end."""
-        return not self._poll.poll(0)
+        return self.link.handle.silent()
 
     async def ask(
         self, head: bytes, body: bytes, *, within: float | None

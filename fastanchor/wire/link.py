@@ -1,8 +1,8 @@
 """One non-blocking socket with a deadline: the only place where bytes are received and sent.
 
-Sending is tried at once and waits only when the kernel's buffer is full. Receiving waits first: what would be there
-already is rare (a request follows its answer's journey), and the wait is the checkpoint that keeps a fast sender from
-holding the loop. `deadline` bounds every wait; the sweeper fires it. One task uses a link at a time.
+Sending is tried at once and waits only when the kernel's buffer is full. Receiving waits unless the reactor has seen
+that something is there; a sender that never lets us wait is interrupted by a checkpoint now and then. `deadline` bounds
+every wait; the sweeper fires it. One task receives on a link at a time, and one sends.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import contextlib
 import math
 import socket
 import struct
+from collections.abc import Callable
 
 import trio
-from trio.lowlevel import wait_readable, wait_writable
+from outcome import Error
+from trio.lowlevel import Abort, RaiseCancelT, current_task, reschedule, wait_task_rescheduled
 
+from .reactor import reactor
 from .sweep import sweeper
 
-READ_SIZE = 64 * 1024
+READ_SIZE = 64 * 1024  # of what `ssl` reads; the reactor reads as much
 JOIN_BELOW = 64 * 1024
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -29,41 +32,38 @@ class DeadlinePassed(Exception):
 class Link:
     """A connected plain socket. OSErrors of the socket come through as they are."""
 
-    __slots__ = ("closed", "deadline", "fd", "sock")
+    __slots__ = ("closed", "deadline", "fd", "handle", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.sock = sock
         self.fd = sock.fileno()
+        self.handle = reactor().add(self.fd)
         self.deadline = math.inf
         self.closed = False
         sweeper().add(self)
 
     async def recv(self) -> bytes:
         """The next bytes, b"" at the end of the stream. Raises DeadlinePassed."""
-        while True:
-            try:
-                await wait_readable(self.fd)
-                return self.sock.recv(READ_SIZE)
-            except BlockingIOError:
-                continue
-            except trio.ClosedResourceError:
-                raise self._woken() from None
+        handle = self.handle
+        while (data := handle.recv()) is None:
+            if handle.readable:
+                await trio.lowlevel.checkpoint()
+            elif self.closed:
+                raise closed_by_us()
+            else:
+                handle.reader = current_task()
+                await wait_task_rescheduled(self._stop_reading)
+        return data
 
     def send_now(self, data: bytes | bytearray | memoryview) -> int:
         """How many bytes of `data` the kernel takes at once. Over TLS a call that took none is repeated with the same
         bytes, or with more behind them."""
-        try:
-            return self.sock.send(data)
-        except BlockingIOError:
-            return 0
+        return self.handle.send(data)
 
     async def send(self, data: bytes, stall: float | None = None) -> None:
         """All of `data`. With `stall` the deadline is so many seconds from the last progress. Raises DeadlinePassed."""
-        try:
-            sent = self.sock.send(data)
-        except BlockingIOError:
-            sent = 0
+        sent = self.handle.send(data)
         if sent < len(data):
             await self._send_rest(memoryview(data)[sent:], stall)
 
@@ -72,10 +72,7 @@ class Link:
         if len(body) < JOIN_BELOW:
             await self.send(head + body, stall)
             return
-        try:
-            sent = self.sock.sendmsg([head, body])
-        except BlockingIOError:
-            sent = 0
+        sent = self.handle.send_both(head, body)
         if sent < len(head):
             await self._send_rest(memoryview(head)[sent:], stall)
             sent = len(head)
@@ -88,29 +85,43 @@ class Link:
             if stall is not None:
                 self.deadline = trio.current_time() + stall
             woken = None
+            self.handle.writer = current_task()
             try:
-                await wait_writable(self.fd)
-            except trio.ClosedResourceError:
-                if self.closed:
-                    raise
-                woken = DeadlinePassed()
-            try:
-                rest = rest[self.sock.send(rest) :]
-            except BlockingIOError:
-                if woken is not None:
-                    raise woken from None
+                await wait_task_rescheduled(self._stop_writing)
+            except DeadlinePassed as passed:
+                woken = passed
+            sent = self.handle.send(rest)
+            if not sent and woken is not None:
+                raise woken
+            rest = rest[sent:]
         if stall is not None:
             self.deadline = math.inf
 
+    def _stop_reading(self, _: RaiseCancelT) -> Abort:
+        self.handle.reader = None
+        return Abort.SUCCEEDED
+
+    def _stop_writing(self, _: RaiseCancelT) -> Abort:
+        self.handle.writer = None
+        return Abort.SUCCEEDED
+
+    def _wake(self, error: Callable[[], Exception]) -> None:
+        """Raise `error` in whoever waits."""
+        handle = self.handle
+        for task in (handle.reader, handle.writer):
+            if task is not None:
+                reschedule(task, Error(error()))
+        handle.reader = handle.writer = None
+        trio.lowlevel.notify_closing(self.fd)
+
     def _woken(self) -> Exception:
-        """Why a wait ended without its event: somebody closed the link, or the sweeper fired."""
-        return trio.ClosedResourceError("closed by us") if self.closed else DeadlinePassed()
+        """Why a wait of trio's own ended without its event: somebody closed the link, or the sweeper fired."""
+        return closed_by_us() if self.closed else DeadlinePassed()
 
     def expire(self) -> None:
         """Wake whoever waits on this link; called by the sweeper."""
         self.deadline = math.inf
-        if not self.closed:
-            trio.lowlevel.notify_closing(self.fd)
+        self._wake(DeadlinePassed)
 
     def end(self) -> None:
         """Say that nothing more is sent; what comes can still be read. Raises OSError."""
@@ -121,7 +132,8 @@ class Link:
         if not self.closed:
             self.closed = True
             sweeper().discard(self)
-            trio.lowlevel.notify_closing(self.fd)
+            self._wake(closed_by_us)
+            self.handle.forget()
             self.sock.close()
 
     def reset(self) -> None:
@@ -133,3 +145,7 @@ class Link:
 
     def _close_abruptly(self) -> None:
         self.close()
+
+
+def closed_by_us() -> trio.ClosedResourceError:
+    return trio.ClosedResourceError("closed by us")

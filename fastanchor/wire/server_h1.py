@@ -20,7 +20,6 @@ from fastanchor._speedups.http1 import BadMessage, RequestHead, parse_request, r
 
 from .errors import BadRequest, ClientGone
 from .exchange_h1 import H1Reply, H1Request
-from .hangup import hangup_watch
 from .limits import DEFAULT_LIMITS, ServerLimits
 from .link import DeadlinePassed, Link
 from .message import ErrorShape, Handler, plain_error
@@ -99,8 +98,7 @@ class Connection:
 
     async def run(self) -> None:
         """Serve until the connection ends, and close it."""
-        watch = hangup_watch()
-        watch.add(self.link.fd, self)
+        self.link.handle.watch(self.hung_up)
         if self.drain is not None:
             self.drain.connections.add(self)
         try:
@@ -109,9 +107,7 @@ class Connection:
         finally:
             if self.drain is not None:
                 self.drain.connections.discard(self)
-            if not self.link.closed:
-                watch.remove(self.link.fd)
-                self.link.close()
+            self.link.close()
 
     async def _serve(self) -> None:
         try:
@@ -242,8 +238,8 @@ class Connection:
         """Whether an answer that starts now is the last on this connection."""
         return self.ending or (self.drain is not None and self.drain.started)
 
-    def hung_up(self, *, full: bool) -> None:
-        """The client left: cancel whoever works for it (HangupWatch)."""
+    def hung_up(self, full: bool) -> None:
+        """The client ended its sending side, or (`full`) left: cancel whoever works for it."""
         if full or self.limits.half_close_aborts:
             self.gone = True
             if self.serving:
@@ -257,12 +253,10 @@ class Connection:
     def abort(self, *, reset: bool) -> None:
         """Close under a broken answer, now."""
         self.ending = True
-        if not self.link.closed:
-            hangup_watch().remove(self.link.fd)
-            if reset:
-                self.link.reset()
-            else:
-                self.link.close()
+        if reset:
+            self.link.reset()
+        else:
+            self.link.close()
 
     async def _refuse(self, status: int, reason: str) -> None:
         """Answer a message that we could not read."""

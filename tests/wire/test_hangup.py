@@ -9,7 +9,6 @@ import pytest
 import trio
 
 from fastanchor.wire import ClientGone, Reply, Request, ServerLimits, bind, serve
-from fastanchor.wire.hangup import hangup_watch
 from tests.kit.wires import Recorder, served
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -151,58 +150,3 @@ async def test_a_client_that_ends_between_or_within_heads_gets_nothing_more(data
         client.sock.shutdown(socket.SHUT_WR)
         await client.read_to_end()
         assert client.statuses() == (200,) * len(recorder.requests)
-
-
-class Noted:
-    def __init__(self) -> None:
-        self.calls: list[bool] = []
-
-    def hung_up(self, *, full: bool) -> None:
-        self.calls.append(full)
-
-
-async def test_a_descriptor_that_is_used_again_is_watched_for_its_new_owner() -> None:
-    watch = hangup_watch()
-    old, new = Noted(), Noted()
-    ours, theirs = socket.socketpair()
-    number = ours.fileno()
-    watch.add(number, old)
-    watch.remove(number)
-    ours.close()
-    ours, second = socket.socketpair()
-    assert ours.fileno() == number
-    watch.add(number, new)
-    theirs.close()
-    await trio.testing.wait_all_tasks_blocked()
-    assert (old.calls, new.calls) == ([], [])
-    second.close()
-    await trio.testing.wait_all_tasks_blocked()
-    assert (old.calls, new.calls) == ([], [True])
-    watch.remove(number)
-    watch.remove(number)
-    ours.close()
-
-
-async def test_somebody_who_left_before_the_watch_is_noticed() -> None:
-    ours, theirs = socket.socketpair()
-    theirs.close()
-    noted = Noted()
-    hangup_watch().add(ours.fileno(), noted)
-    await trio.testing.wait_all_tasks_blocked()
-    assert noted.calls == [True]
-    hangup_watch().remove(ours.fileno())
-    ours.close()
-
-
-async def test_hundreds_leave_at_once() -> None:
-    pairs = [socket.socketpair() for _ in range(400)]
-    noted = [Noted() for _ in pairs]
-    for (ours, _), one in zip(pairs, noted, strict=True):
-        hangup_watch().add(ours.fileno(), one)
-    for _, theirs in pairs:
-        theirs.close()
-    await trio.testing.wait_all_tasks_blocked()
-    assert all(one.calls == [True] for one in noted)
-    for ours, _ in pairs:
-        hangup_watch().remove(ours.fileno())
-        ours.close()

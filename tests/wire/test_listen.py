@@ -242,4 +242,4 @@ async def test_a_cancelled_server_leaves_no_descriptor() -> None:
                 nursery.cancel_scope.cancel()
             for client in clients:
                 client.close()
-        assert count() - before <= 1  # the watch for hang-ups
+        assert count() - before <= 1  # the reactor

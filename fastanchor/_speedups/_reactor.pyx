@@ -1,0 +1,250 @@
+# cython: boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+"""The compiled half of `reactor` (its twin is `_reactor_pure`): epoll, recv and send without a Python socket.
+
+Nothing here blocks, so the GIL is kept. Received bytes land in one buffer of the process and are copied out once their
+number is known. An event carries the descriptor's generation beside its number: one that was harvested before its
+descriptor was closed and given out again finds a newer generation in the table, and is dropped.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_SetFromErrno
+from libc.errno cimport EAGAIN, EINTR, EBADF, ENOENT, errno
+from libc.stdint cimport uint32_t, uint64_t
+
+cdef extern from "<sys/types.h>" nogil:
+    ctypedef long ssize_t
+
+cdef extern from "<unistd.h>" nogil:
+    int close(int fd)
+
+cdef extern from "<sys/uio.h>" nogil:
+    cdef struct iovec:
+        void* iov_base
+        size_t iov_len
+
+cdef extern from "<sys/socket.h>" nogil:
+    cdef struct msghdr:
+        iovec* msg_iov
+        size_t msg_iovlen
+    ssize_t recv(int fd, void* buf, size_t size, int flags)
+    ssize_t send(int fd, const void* buf, size_t size, int flags)
+    ssize_t sendmsg(int fd, const msghdr* message, int flags)
+    int MSG_NOSIGNAL
+    int MSG_DONTWAIT
+    int MSG_PEEK
+
+cdef extern from "<sys/epoll.h>" nogil:
+    cdef union epoll_data:
+        uint64_t u64
+    cdef struct epoll_event:
+        uint32_t events
+        epoll_data data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epfd, int op, int fd, epoll_event* event)
+    int epoll_wait(int epfd, epoll_event* events, int most, int timeout)
+    int EPOLL_CLOEXEC
+    int EPOLL_CTL_ADD
+    int EPOLL_CTL_DEL
+    uint32_t EPOLLIN
+    uint32_t EPOLLOUT
+    uint32_t EPOLLRDHUP
+    uint32_t EPOLLHUP
+    uint32_t EPOLLERR
+    uint32_t EPOLLET
+
+cdef extern from "<string.h>" nogil:
+    void* memset(void* where, int value, size_t size)
+
+cdef enum:
+    BATCH = 256
+    READ_SIZE = 65536
+    IN_A_ROW = 4
+
+cdef char _buffer[READ_SIZE]
+
+
+cdef class Handle:
+    """See `_reactor_pure.Handle`."""
+
+    cdef readonly int fd
+    cdef readonly bint readable
+    cdef readonly bint ended
+    cdef public object reader
+    cdef public object writer
+    cdef object _hung_up
+    cdef Reactor _reactor
+    cdef uint32_t _generation
+    cdef bint _gone
+    cdef int _row
+
+    cpdef recv(self):
+        """What has arrived, b"" at the end of the stream; None: wait first."""
+        cdef ssize_t size
+        if not self.readable:
+            return None
+        self._row += 1
+        if self._row > IN_A_ROW:
+            self._row = 0
+            return None
+        size = recv(self.fd, _buffer, READ_SIZE, MSG_DONTWAIT)
+        while size < 0 and errno == EINTR:
+            size = recv(self.fd, _buffer, READ_SIZE, MSG_DONTWAIT)
+        if size < 0:
+            if errno != EAGAIN:
+                PyErr_SetFromErrno(OSError)
+            self.readable = False
+            return None
+        if size < READ_SIZE and not self.ended:
+            self.readable = False
+            self._row = 0
+        return PyBytes_FromStringAndSize(_buffer, size)
+
+    cpdef bint silent(self) except -1:
+        """Whether nothing is there to be received, neither bytes nor an end or error."""
+        cdef char byte
+        if self.readable and not self.ended:
+            if recv(self.fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) < 0 and errno == EAGAIN:
+                self.readable = False
+        return not self.readable
+
+    cpdef Py_ssize_t send(self, data) except -1:
+        """How many bytes of `data` the kernel took; 0: wait first."""
+        cdef const unsigned char[::1] view
+        cdef ssize_t sent
+        if type(data) is bytes:
+            sent = send(self.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_DONTWAIT | MSG_NOSIGNAL)
+        else:
+            view = data
+            sent = send(self.fd, &view[0], view.shape[0], MSG_DONTWAIT | MSG_NOSIGNAL) if view.shape[0] else 0
+        if sent < 0:
+            if errno != EAGAIN and errno != EINTR:
+                PyErr_SetFromErrno(OSError)
+            return 0
+        return sent
+
+    cpdef Py_ssize_t send_both(self, bytes head, bytes body) except -1:
+        """As `send`, for two pieces that leave together."""
+        cdef iovec parts[2]
+        cdef msghdr message
+        cdef ssize_t sent
+        parts[0].iov_base = PyBytes_AS_STRING(head)
+        parts[0].iov_len = PyBytes_GET_SIZE(head)
+        parts[1].iov_base = PyBytes_AS_STRING(body)
+        parts[1].iov_len = PyBytes_GET_SIZE(body)
+        memset(&message, 0, sizeof(message))
+        message.msg_iov = parts
+        message.msg_iovlen = 2
+        sent = sendmsg(self.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+        if sent < 0:
+            if errno != EAGAIN and errno != EINTR:
+                PyErr_SetFromErrno(OSError)
+            return 0
+        return sent
+
+    def watch(self, hung_up):
+        """Call `hung_up(full)` when the peer hangs up; at once if it has."""
+        self._hung_up = hung_up
+        if self.ended:
+            hung_up(self._gone)
+
+    def forget(self):
+        """No events from here on; before the descriptor is closed."""
+        cdef int fd = self.fd
+        if fd >= 0:
+            self.fd = -1
+            self.readable = False
+            self._hung_up = None
+            self._reactor._forget(fd)
+
+    cdef int _happened(self, uint32_t events, object reschedule) except -1:
+        """Note what an event says and wake whom it concerns."""
+        cdef bint gone = events & (EPOLLHUP | EPOLLERR) != 0
+        cdef object task
+        if events & ~EPOLLOUT:
+            self.readable = True
+            if events & ~(EPOLLOUT | EPOLLIN) and (not self.ended or gone > self._gone):
+                self.ended = True
+                self._gone = gone
+                if self._hung_up is not None:
+                    self._hung_up(gone)
+            task = self.reader
+            if task is not None:
+                self.reader = None
+                reschedule(task)
+        if events & ~EPOLLIN:
+            task = self.writer
+            if task is not None:
+                self.writer = None
+                reschedule(task)
+        return 0
+
+
+cdef class Reactor:
+    """See `_reactor_pure.Reactor`."""
+
+    cdef int _epoll
+    cdef object _reschedule
+    cdef list _handles
+    cdef uint32_t _generation
+    cdef epoll_event _events[BATCH]
+
+    def __cinit__(self, reschedule):
+        self._epoll = -1
+        self._reschedule = reschedule
+        self._handles = []
+        self._generation = 0
+        self._epoll = epoll_create1(EPOLL_CLOEXEC)
+        if self._epoll < 0:
+            PyErr_SetFromErrno(OSError)
+
+    def __dealloc__(self):
+        if self._epoll >= 0:
+            close(self._epoll)
+
+    def fileno(self):
+        """Readable while events wait for `drain`."""
+        return self._epoll
+
+    def add(self, int fd):
+        """Watch the socket `fd`. Raises OSError."""
+        cdef epoll_event event
+        cdef Handle handle = Handle.__new__(Handle)
+        self._generation += 1
+        handle.fd = fd
+        handle._reactor = self
+        handle._generation = self._generation
+        event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
+        event.data.u64 = (<uint64_t>self._generation << 32) | <uint32_t>fd
+        if epoll_ctl(self._epoll, EPOLL_CTL_ADD, fd, &event) < 0:
+            PyErr_SetFromErrno(OSError)
+        while len(self._handles) <= fd:
+            self._handles.append(None)
+        self._handles[fd] = handle
+        return handle
+
+    cdef int _forget(self, int fd) except -1:
+        cdef epoll_event event
+        self._handles[fd] = None
+        if self._epoll >= 0 and epoll_ctl(self._epoll, EPOLL_CTL_DEL, fd, &event) < 0:
+            if errno != EBADF and errno != ENOENT:
+                PyErr_SetFromErrno(OSError)
+        return 0
+
+    cpdef int drain(self) except -1:
+        """Take at most 256 events and wake those who wait for them; how many there were."""
+        cdef int count = epoll_wait(self._epoll, self._events, BATCH, 0)
+        cdef int i
+        cdef uint64_t key
+        cdef object found
+        for i in range(count):
+            key = self._events[i].data.u64
+            found = self._handles[<uint32_t>key]
+            if found is not None and (<Handle>found)._generation == key >> 32:
+                (<Handle>found)._happened(self._events[i].events, self._reschedule)
+        return count
+
+    def close(self):
+        """Close the epoll descriptor; handles can still be used up and forgotten."""
+        if self._epoll >= 0:
+            close(self._epoll)
+            self._epoll = -1

@@ -1,0 +1,52 @@
+"""The reactor of a trio run: one system task waits for its descriptor, and no socket of ours is known to trio's epoll.
+
+Events are drained in the same pass of trio's loop that they end the sleep of, before any task runs (an instrument does
+it), so that those who are woken run at once. The task only keeps the descriptor armed in trio's epoll, and drains
+itself when the instrument has not: trio puts an instrument away when it fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import trio
+from trio.lowlevel import Task, reschedule, wait_readable
+
+from fastanchor._speedups.reactor import Reactor
+
+
+class _Drainer(trio.abc.Instrument):
+    def __init__(self, reactor: Reactor[Task]) -> None:
+        self._reactor = reactor
+        self._drained = False
+
+    def after_io_wait(self, timeout: float) -> None:
+        self._drained = False
+        self._reactor.drain()
+        self._drained = True
+
+    async def run(self) -> None:
+        trio.lowlevel.add_instrument(self)
+        try:
+            while True:
+                await wait_readable(self._reactor.fileno())
+                if not self._drained:
+                    self._reactor.drain()
+        finally:
+            with contextlib.suppress(KeyError):  # it has been put away
+                trio.lowlevel.remove_instrument(self)
+            self._reactor.close()
+
+
+_reactor: trio.lowlevel.RunVar[Reactor[Task]] = trio.lowlevel.RunVar("fastanchor.wire.reactor")
+
+
+def reactor() -> Reactor[Task]:
+    """The reactor of this trio run, started with its first use."""
+    try:
+        return _reactor.get()
+    except LookupError:
+        one: Reactor[Task] = Reactor(reschedule)
+        _reactor.set(one)
+        trio.lowlevel.spawn_system_task(_Drainer(one).run, name="wire.reactor")
+        return one
