@@ -7,21 +7,26 @@ request that HTTP/1.1 takes (RFC 9113 §3.4). A newcomer has seconds for its han
 from __future__ import annotations
 
 import contextlib
+import math
+import re
 import socket
 import ssl
 
 import trio
 
 from .dial import close
+from .h2_frames import PREFACE
 from .hits import hit
 from .limits import DEFAULT_LIMITS, ServerLimits
 from .link import DeadlinePassed, Link
 from .message import ErrorShape, Handler, plain_error
 from .server_h1 import Connection, Drain
+from .server_h2 import H2Connection
 from .tls import TLSLink, handshake
 from .tls_server import ServerTLS
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+NOT_HTTP = re.compile(rb"[^ /\r\n]+ [^ /\r\n]+ [^ /\r\n]+\r\n")
+"""A first line in the shape of a request-line with neither a path nor an HTTP-version: there is nobody to answer."""
 
 
 class Newcomer:
@@ -57,15 +62,21 @@ async def serve_socket(
             link = Link(sock) if tls is None else await accept_tls(sock, tls, limits.handshake)
             chosen = link.sock.selected_alpn_protocol() if isinstance(link, TLSLink) else None
             if chosen != "h2":
-                received = await _first_bytes(link, limits, may_be_h2=False)
+                received = await _first_bytes(link, limits, may_be_h2=chosen is None)
     finally:
         drain.connections.discard(newcomer)
         if not (received or chosen == "h2"):
             close(sock) if link is None else link.close()
     if link is None or link.closed:
         return
+    if NOT_HTTP.match(received):
+        hit("not_http")
+        link.close()
+        return
     secure = secure or tls is not None
-    if True:
+    if chosen == "h2" or (chosen is None and received.startswith(PREFACE)):
+        await H2Connection(link, handler, limits, peer, secure, on_error, drain, received).run()
+    else:
         await Connection(link, handler, limits, peer, secure, on_error, drain, received).run()
 
 
@@ -99,4 +110,5 @@ async def _first_bytes(link: Link, limits: ServerLimits, *, may_be_h2: bool) -> 
         if not more:
             return b""
         data += more
+    link.deadline = math.inf
     return data

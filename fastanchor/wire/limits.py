@@ -15,6 +15,38 @@ def default_connections() -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class H2Limits:
+    """Every bound of one HTTP/2 connection. Passing one ends the connection unless it says otherwise.
+
+    What the peer is told (SETTINGS) first, then what a client may make us do, then times.
+    """
+
+    streams: int = 100
+    """At one time (the stream is refused); one that was reset counts until its handler has ended."""
+    stream_window: int = 65_535
+    """Bytes of a request's body that wait for its handler."""
+    connection_window: int = 1024 * 1024
+    continuations: int = 8
+    """CONTINUATION frames of one header block, which is at most as large as a head."""
+    resets: int = 100
+    """Streams reset before their answer was whole, by whichever side, in 10 s; or half of the last 200."""
+    pings: int = 50
+    """In 10 s."""
+    settings: int = 20
+    """In 10 s."""
+    glitches: int = 1000
+    """Pointless frames, and ten more for each answered request; GOAWAY at three quarters."""
+    unsent: int = 1024 * 1024
+    """Bytes that wait for the socket."""
+    preface: float = 5.0
+    """Seconds to the client's first SETTINGS frame."""
+    header_block: float = 5.0
+    """Seconds from a HEADERS frame to the end of its header block."""
+    window_stall: float = 30.0
+    """Seconds that an answer may wait for the client's flow control, and one more per KiB sent (the stream ends)."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerLimits:
     """Every bound of one listener; the status that passing it answers is named where there is one."""
 
@@ -32,13 +64,14 @@ class ServerLimits:
     idle: float = 75.0
     """Between two requests on one connection (no answer)."""
     requests: int = 1000
-    """Requests on one connection; the last answer says `Connection: close`."""
+    """Requests on one connection; the last answer says `Connection: close`, or GOAWAY comes before it."""
     write_stall: float = 60.0
     """Without one byte taken by the client while an answer waits for it."""
     linger_bytes: int = 64 * 1024
     """Read and thrown away behind the last answer, so that it reaches a client that is still sending …"""
     linger: float = 2.0
     """… for so long at most. Also the unread rest of a body that a connection may be kept alive over."""
+    h2: H2Limits = field(default_factory=H2Limits)
     handshake: float = 5.0
     """TLS, from accept to the end of the handshake (no answer)."""
     connections: int = field(default_factory=default_connections)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2; the suites of 1.3 are all good."""
-PROTOCOLS = ["http/1.1"]
+PROTOCOLS = ["h2", "http/1.1"]
 
 
 @dataclass(frozen=True, slots=True)
