@@ -27,6 +27,7 @@ from fastanchor.core.prompt import Prompt
 from fastanchor.core.usage import Usage
 
 NO_QUIRKS: frozenset[str] = frozenset()
+EVENT_STREAM = b"text/event-stream; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,14 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Written:
     """A request in the provider's language. `dropped` names the client's fields that could not be carried;
-    `renamed` maps the tool names sent back to the client's (reversible renaming)."""
+    `renamed` maps the tool names sent back to the client's (reversible renaming); `stops` are the stop sequences that
+    the provider knows nothing of, and that are for the reader of its answer to find."""
 
     body: bytes
     dropped: tuple[str, ...] = ()
     headers: tuple[tuple[bytes, bytes], ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
+    stops: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -62,6 +65,7 @@ class Answering:
     request_id: str  # seed of minted ids: "chatcmpl-" + request_id …
     created: int  # unix seconds
     renamed: Mapping[str, str] = field(default_factory=dict)
+    stops: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)  # e.g. anthropic_done
 
 
@@ -82,11 +86,25 @@ class Encoder(Protocol):
         """The bytes that these events become (may be empty)."""
 
 
+@runtime_checkable
+class FinalEncoder(Protocol):
+    """An encoder whose dialect tells the whole answer once more at its end (Responses)."""
+
+    @property
+    def final(self) -> bytes:
+        """That whole answer, b"" before the end."""
+
+
 class Observer(Protocol):
     """Watches an answer that passes through unchanged."""
 
-    usage: Usage
-    stop: Stop | None  # why the last choice ended, once it has
+    @property
+    def stop(self) -> Stop | None:
+        """Why the last choice ended, once it has."""
+
+    @property
+    def usage(self) -> Usage:
+        """What the answer has said of its usage so far."""
 
     @property
     def output_estimate(self) -> int:
@@ -115,7 +133,6 @@ class Dialect(Protocol):
     """One API language."""
 
     name: str
-    stream_type: bytes  # content-type of a stream
     keep_alive: bytes  # bytes that clients ignore while the provider is silent, or b""
 
     def read(self, body: bytes, path: str, query: str, headers: Mapping[str, str]) -> Call:
@@ -129,6 +146,9 @@ class Dialect(Protocol):
 
     def edit(self, call: Call, model: str, quirks: frozenset[str] = NO_QUIRKS) -> bytes:
         """The client's own body for an upstream of the same dialect: spliced model name, forced usage, nothing else."""
+
+    def stream_type(self, call: Call) -> bytes:
+        """The content type of the streamed answer to this call."""
 
     def observer(self, call: Call) -> Observer:
         """For a stream that passes through."""

@@ -21,7 +21,7 @@ from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.prompt import Prompt
 from fastanchor.core.usage import Usage
 from fastanchor.dialects import body as bodies
-from fastanchor.dialects.contract import NO_QUIRKS, Answering, Dialect, Target, Written
+from fastanchor.dialects.contract import EVENT_STREAM, NO_QUIRKS, Answering, Dialect, Target, Written
 from fastanchor.dialects.embedding import EmbeddingAnswer, EmbeddingRequest, Encoding
 from fastanchor.dialects.fields import Fields, invalid
 from fastanchor.dialects.openai_chat.documents import rows
@@ -42,7 +42,6 @@ class OpenAIEmbeddings:
     """See `contract.Dialect` and `embedding.EmbeddingDialect`."""
 
     name = "openai_embeddings"
-    stream_type = b"text/event-stream; charset=utf-8"
     keep_alive = b""
 
     def read(self, body: bytes, path: str, query: str, headers: Mapping[str, str]) -> Call:
@@ -122,6 +121,9 @@ class OpenAIEmbeddings:
 
     def write(self, prompt: Prompt, target: Target) -> Written:
         _no_chat()
+
+    def stream_type(self, call: Call) -> bytes:
+        return EVENT_STREAM
 
     def observer(self, call: Call) -> NoReturn:
         _no_chat()

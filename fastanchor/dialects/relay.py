@@ -6,31 +6,17 @@ here: `fault` is set, nothing more is given out, and the engine tells it in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from fastanchor.core.call import Call
-from fastanchor.core.events import (
-    CONTENT,
-    Arguments,
-    BlockStart,
-    Counted,
-    End,
-    Event,
-    Failed,
-    Finish,
-    Refusal,
-    Stop,
-    Text,
-    Thought,
-)
+from fastanchor.core.events import End, Failed, Stop
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.usage import Usage
 from fastanchor.dialects.contract import Answering, Dialect, Observer, Target, Written
 from fastanchor.dialects.embedding import EmbeddingDialect
-
-BYTES_PER_TOKEN = 4
+from fastanchor.dialects.stop_sequences import cut
+from fastanchor.dialects.translation import BYTES_PER_TOKEN, Translation, named, size
+from fastanchor.providers.contract import Unframer
 
 Relay: TypeAlias = Observer
 """What carries a streamed answer: an observer of equal dialects, or a `Translation`."""
@@ -74,7 +60,7 @@ def whole(source: Dialect, client: Dialect, body: bytes, answering: Answering) -
     """
     if answering.call.operation == "embeddings":
         return embedding(client).write_embedding_answer(embedding(source).read_embedding(body), answering)
-    events = source.read_answer(body)
+    events = cut(source.read_answer(body), answering)
     for event in events:
         if isinstance(event, Failed):
             raise event.fault
@@ -83,69 +69,57 @@ def whole(source: Dialect, client: Dialect, body: bytes, answering: Answering) -
     return client.write_answer(named(events, answering.renamed), answering)
 
 
-def named(events: Iterable[Event], renamed: Mapping[str, str]) -> list[Event]:
-    """The events with the client's own tool names."""
-    if not renamed:
-        return list(events)
-    return [
-        replace(event, tool_name=renamed[event.tool_name])
-        if isinstance(event, BlockStart) and event.tool_name in renamed
-        else event
-        for event in events
-    ]
+def fault_event(carrier: Relay | None, client: Dialect, fault: Fault, request_id: str) -> bytes:
+    """The end of a stream that failed, in the client's dialect: where an encoder wrote the stream, as it goes on."""
+    inner = carrier.inner if isinstance(carrier, Unframed) else carrier
+    return inner.failed(fault) if isinstance(inner, Failing) else client.fault_event(fault, request_id)
 
 
-class Translation:
-    """One streamed answer on its way through events. See `contract.Observer`."""
+def output_estimate(source: Dialect, body: bytes) -> int:
+    """Tokens of a whole answer whose provider does not count them."""
+    return -(-sum(map(size, source.read_answer(body))) // BYTES_PER_TOKEN)
 
-    def __init__(self, source: Dialect, client: Dialect, answering: Answering) -> None:
-        self.usage = Usage()
-        self.stop: Stop | None = None
-        self.started = False
-        self.complete = False
-        self.fault: Fault | None = None
-        self._decoder = source.decoder()
-        self._encoder = client.encoder(answering)
-        self._renamed = answering.renamed
-        self._size = 0
+
+@runtime_checkable
+class Failing(Protocol):
+    """A relay that can tell a fault in the words and numbers of its own stream."""
+
+    def failed(self, fault: Fault) -> bytes: ...
+
+
+class Unframed:
+    """A relay behind what takes a provider's own framing off (`Provider.unframer`). See `contract.Observer`."""
+
+    def __init__(self, inner: Relay, unframer: Unframer) -> None:
+        self.inner = inner
+        self._unframer = unframer
+
+    def feed(self, data: bytes) -> bytes:
+        return self.inner.feed(self._unframer.feed(data))
+
+    def end(self) -> bytes:
+        return self.inner.end()
+
+    @property
+    def usage(self) -> Usage:
+        return self.inner.usage
+
+    @property
+    def stop(self) -> Stop | None:
+        return self.inner.stop
 
     @property
     def output_estimate(self) -> int:
-        """Tokens: a quarter of the bytes of all text, thinking and arguments."""
-        return -(-self._size // BYTES_PER_TOKEN)
+        return self.inner.output_estimate
 
-    def feed(self, data: bytes) -> bytes:
-        if self.complete or self.fault is not None:
-            return b""
-        return self._carry(self._decoder.feed(data))
+    @property
+    def started(self) -> bool:
+        return self.inner.started
 
-    def end(self) -> bytes:
-        if self.complete or self.fault is not None:
-            return b""
-        out = self._carry(self._decoder.end())
-        if not self.complete and self.fault is None:
-            self.fault = Fault(Kind.TRUNCATED)
-        return out
+    @property
+    def complete(self) -> bool:
+        return self.inner.complete
 
-    def _carry(self, events: list[Event]) -> bytes:
-        for at, event in enumerate(events):
-            if isinstance(event, Failed):
-                self.fault = event.fault
-                events = events[:at]
-                break
-            self._note(event)
-        return self._encoder.feed(named(events, self._renamed)) if events else b""
-
-    def _note(self, event: Event) -> None:
-        if isinstance(event, CONTENT):
-            self.started = True
-        if isinstance(event, (Text, Thought, Refusal)):
-            self._size += len(event.text.encode("utf-8", "replace")) if not event.text.isascii() else len(event.text)
-        elif isinstance(event, Arguments):
-            self._size += len(event.data)
-        elif isinstance(event, Counted):
-            self.usage.update(event.usage)
-        elif isinstance(event, Finish):
-            self.stop = event.stop
-        elif isinstance(event, End):
-            self.complete = True
+    @property
+    def fault(self) -> Fault | None:
+        return self.inner.fault

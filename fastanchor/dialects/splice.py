@@ -39,7 +39,8 @@ from fastanchor.core.events import (
 )
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.usage import Usage
-from fastanchor.dialects.contract import Answering, Dialect
+from fastanchor.dialects.contract import Answering, Dialect, FinalEncoder
+from fastanchor.dialects.stop_sequences import decoder
 
 KINDS = {Text: Block.TEXT, Refusal: Block.REFUSAL, Thought: Block.THOUGHT}
 BYTES_PER_TOKEN = 4
@@ -94,7 +95,7 @@ class Splice:
         self.complete = False
         self.fault: Fault | None = None
         self.started = False
-        self._decoder = source.decoder()
+        self._decoder = decoder(source, answering)
         self._encoder = client.encoder(answering)
         self._names = _renaming(self._encoder.feed(half.events), half.sent)
         self._renamed = answering.renamed
@@ -104,6 +105,15 @@ class Splice:
         self._blocks: dict[int, int] = {}  # block of the new answer → of the client's
         self._next = max((said.block for said in half.blocks), default=-1) + 1
         self._size = 0
+
+    @property
+    def final(self) -> bytes:
+        """The whole answer as its terminal event tells it; see `translation.Translation`."""
+        return self._in_their_ids(self._encoder.final if isinstance(self._encoder, FinalEncoder) else b"")
+
+    def failed(self, fault: Fault) -> bytes:
+        """The fault as the end of this stream."""
+        return self._in_their_ids(self._encoder.feed((Failed(fault),)))
 
     @property
     def output_estimate(self) -> int:
@@ -135,7 +145,10 @@ class Splice:
         if not kept:
             return b""
         self.started = self.started or any(isinstance(event, CONTENT) for event in kept)
-        out = self._encoder.feed(kept)
+        return self._in_their_ids(self._encoder.feed(kept))
+
+    def _in_their_ids(self, out: bytes) -> bytes:
+        """With the ids that the client has seen in place of the minted ones."""
         for ours, theirs in self._names.items():
             out = out.replace(ours, theirs)
         return out

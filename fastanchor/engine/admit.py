@@ -36,4 +36,6 @@ def _hold(exchange: Exchange, tokens: int) -> None:
     request, call = exchange.request, exchange.asked
     path, query = request.path.decode("latin-1"), request.query.decode("latin-1")
     exchange.call = exchange.spoken.read(capped(call, tokens), path, query, exchange.headers)
+    if "previous_response_id" in call.options:  # of a conversation that is all in the body by now
+        exchange.call.options["previous_response_id"] = call.options["previous_response_id"]
 

@@ -137,6 +137,7 @@ class Attempt:
         "speaker",
         "spoken",
         "start",
+        "stops",
         "traffic",
     )
 
@@ -150,6 +151,7 @@ class Attempt:
         self.spoken = self.speaker.dialect(start.candidate.channel, exchange.asked)
         self.renamed: Mapping[str, str] = {}
         self.dropped: tuple[str, ...] = ()
+        self.stops: tuple[str, ...] = ()
         self.sent = False
         self.ended = False
         self.place = -1  # of its record among the exchange's attempts
@@ -235,23 +237,32 @@ class Attempt:
         """The request body in the channel's language, and what will carry a streamed answer back."""
         exchange, call, model = self.exchange, self.exchange.asked, self.candidate.model
         if self.spoken == call.dialect:
-            return exchange.spoken.edit(call, model), self._carrier(exchange.spoken) if call.stream else None
+            body = exchange.spoken.edit(call, model, self.speaker.quirks(self.candidate.channel, model))
+            return body, self._carrier(exchange.spoken) if call.stream else None
         target = dialects.dialect(self.spoken)
         written = relays.request(exchange.spoken, target, call, self._target())
         self.dropped = written.dropped
         self.renamed = written.renamed
+        self.stops = written.stops
         if not call.stream:
             return written.body, None
         return written.body, self._carrier(target)
 
     def _carrier(self, source: Dialect) -> Relay:
-        """What brings a stream in `source` to the client: on from where it stands, when it has a half answer."""
+        """What brings a stream in `source` to the client."""
+        relay, unframer = self._relay(source), self.speaker.unframer()
+        return relay if unframer is None else relays.Unframed(relay, unframer)
+
+    def _relay(self, source: Dialect) -> Relay:
+        """On from where the client's stream stands, when it has a half answer."""
         exchange = self.exchange
         call, client = exchange.asked, exchange.spoken
         if exchange.half is not None:
             self.limit = exchange.deadline  # saying again what was said may take as long as it took
             return Splice(source, client, call, self._answering(), exchange.half)
         if source is client:
+            if exchange.world.anthropic_done:
+                call.options["anthropic_done"] = "1"
             return relays.passthrough(client, call)
         return relays.translate(source, client, call, self._answering())
 
@@ -274,6 +285,7 @@ class Attempt:
             request_id=exchange.request_id,
             created=int(exchange.wall),
             renamed=self.renamed,
+            stops=self.stops,
             options={"anthropic_done": "1" if exchange.world.anthropic_done else "0"},
         )
 
@@ -283,6 +295,7 @@ class Attempt:
         upstream = self.speaker.upstream(
             channel, key, self.spoken, exchange.asked, self.candidate.model, body, exchange.headers
         )
+        upstream = self.speaker.signed(channel, key, upstream, exchange.wall + exchange.now() - exchange.began)
         self.sent = True
         patience = self._patience()
         if exchange.sent_upstream is None:
@@ -313,10 +326,21 @@ class Attempt:
         body = await response.read_all(MAX_ANSWER_BODY)
         check_whole(body)
         source = dialects.dialect(self.spoken)
-        usage = source.usage_of(body)
+        usage = self._counted(source, body)
         if self.spoken != self.exchange.asked.dialect:
             body = relays.whole(source, self.exchange.spoken, body, self._answering())
         return Answer(self, response, None, body, usage)
+
+    def _counted(self, source: Dialect, body: bytes) -> Usage:
+        """The usage of a whole answer; what the provider does not say is estimated. Counting tokens uses none."""
+        call = self.exchange.asked
+        if call.operation == "count_tokens":
+            return Usage(input=0, output=0)
+        usage = source.usage_of(body)
+        if usage.known:
+            return usage
+        output = 0 if call.operation == "embeddings" else relays.output_estimate(source, body)
+        return usage.completed(call.prompt_tokens, output)
 
     async def _first_content(self, response: Response, relay: Relay) -> Answer:
         """Read until the first content has been decoded: the commit point."""

@@ -42,22 +42,38 @@ class Candidates:
 def candidates(world: Snapshot, route: Route, call: Call, random: Random) -> list[Candidate]:
     """The model's own channels, then those of the fallback models.
 
+    None at all where tokens are to be counted and no provider counts them in the client's dialect: that is answered
+    by estimate.
+
     Raises:
         Fault: MODEL_NOT_FOUND when no channel has the model or any of its fallbacks.
     """
     found: list[Candidate] = []
     refusal: Fault | None = None
+    counting, served = call.operation == "count_tokens", False
     for order, model in enumerate((call.model, *route.fallback_models)):
         for channel in world.channels_for(model, route):
+            served = True
             try:
-                provider(channel.provider).dialect(channel, call)
+                spoken = provider(channel.provider).dialect(channel, call)
             except Fault as fault:  # this provider cannot do the operation; another one may
                 refusal = fault
                 continue
+            if counting and spoken != call.dialect:
+                continue
             found += _with_keys(channel, model, order, random, ranked=bool(route.fallback_models))
-    if not found:
+    if not found and not (counting and served):
         raise refusal or Fault(Kind.MODEL_NOT_FOUND, f"The model '{call.model}' does not exist.", param="model")
     return found
+
+
+def stateful(found: list[Candidate], call: Call, held_by: str) -> list[Candidate]:
+    """The candidates that can serve a call whose state lives at a provider: in the channel that has it, else in those
+    that speak its dialect; all of them when none does (each then refuses the field that it cannot carry)."""
+    native = [c for c in found if provider(c.channel.provider).dialect(c.channel, call) == call.dialect]
+    if held_by:
+        return [c for c in native if c.channel.name == held_by]
+    return native or found
 
 
 def _with_keys(channel: Channel, model: str, order: int, random: Random, *, ranked: bool) -> list[Candidate]:

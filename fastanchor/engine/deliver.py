@@ -14,6 +14,9 @@ way, the answer is held back), it is sent the bytes that its dialect ignores.
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 import trio
 
 from fastanchor.core.faults import Fault, Kind
@@ -29,6 +32,9 @@ from fastanchor.policy.plan import Plan
 from fastanchor.wire import errors as wire
 from fastanchor.wire.message import Reply
 
+if TYPE_CHECKING:
+    from fastanchor.engine.conversations import Conversations
+
 MOST_KEPT = 1024 * 1024
 MOST_HELD = 16 * 1024 * 1024
 RESCUABLE = frozenset(
@@ -41,10 +47,15 @@ class Delivery:
     """Brings one request's answer to its client."""
 
     __slots__ = (
-        "every", "exchange", "held", "kept", "plan", "pool", "reply", "rescue", "size", "told_alive", "traffic",
+        "conversations", "every", "exchange", "held", "kept", "plan", "pool", "reply", "rescue", "size", "told_alive",
+        "traffic",
     )  # fmt: skip
 
-    def __init__(self, exchange: Exchange, plan: Plan, pool: Upstreams, traffic: Traffic, reply: Reply) -> None:
+    def __init__(
+        self, exchange: Exchange, plan: Plan, pool: Upstreams, traffic: Traffic, reply: Reply,
+        conversations: Conversations | None = None,
+    ) -> None:
+        self.conversations = conversations  # where the answer must be kept before its client has the end of it
         self.exchange = exchange
         self.plan = plan
         self.pool = pool
@@ -120,10 +131,12 @@ class Delivery:
         call = exchange.asked
         deadline = min(exchange.deadline, exchange.began + channel.timeouts.total)
         response.patience = self.every or None
+        exchange.carrier = carrier
+        out = self._out if self.conversations is None else partial(self._kept_out, answer)
         try:
             await self._begin(answer)
             fault = await relay(
-                response, carrier, self._out, self._tell_alive, deadline, one_choice=call.choices == 1
+                response, carrier, out, self._tell_alive, deadline, one_choice=call.choices == 1
             )
         finally:
             exchange.usage = carrier.usage.completed(call.prompt_tokens, carrier.output_estimate)
@@ -136,7 +149,16 @@ class Delivery:
         await drain(response)
         return None
 
+    async def _remember(self, answer: Answer) -> None:
+        if self.conversations is not None and (answer.relay is None or answer.relay.complete):
+            await self.conversations.keep(self.exchange, answer)
+
+    async def _kept_out(self, answer: Answer, data: bytes) -> None:
+        await self._remember(answer)
+        await self._out(data)
+
     async def _whole(self, answer: Answer) -> None:
+        await self._remember(answer)
         exchange = self.exchange
         self.traffic.health.completed(answer.candidate.channel)
         answer.attempt.account(answer.usage)
@@ -147,6 +169,7 @@ class Delivery:
 
     async def _begin(self, answer: Answer) -> None:
         """The head, with the bytes that are ready."""
+        await self._remember(answer)
         if self.reply.started:
             await self._out(answer.body)
             return
@@ -158,7 +181,8 @@ class Delivery:
             self.held, first = [first], exchange.spoken.keep_alive
         self.told_alive = self.exchange.now()
         exchange.answer_bytes = len(first)
-        await self.reply.start(200, answer_headers(exchange, exchange.spoken.stream_type), first)
+        stream_type = exchange.spoken.stream_type(exchange.asked)
+        await self.reply.start(200, answer_headers(exchange, stream_type), first)
 
     async def _out(self, data: bytes) -> None:
         self.exchange.answer_bytes += len(data)
@@ -215,6 +239,7 @@ class Delivery:
             return False
         if self.rescue == "restart":
             self.held, self.size = [], 0
+            self.exchange.carrier = None  # the client has nothing of its stream
             return True
         if self.kept is None or self.exchange.asked.choices > 1:
             return False

@@ -20,10 +20,14 @@ from fastanchor.core.receipt import Receipt
 from fastanchor.core.route import Route
 from fastanchor.core.snapshot import Snapshot
 from fastanchor.dialects import registry as dialects
-from fastanchor.engine import models
+from fastanchor.dialects.contract import CountingDialect
+from fastanchor.dialects.openai_responses import state
+from fastanchor.dialects.relay import fault_event
+from fastanchor.engine import models, stored
 from fastanchor.engine.admit import admit
 from fastanchor.engine.affinity import conversation
-from fastanchor.engine.candidates import Candidates, estimate
+from fastanchor.engine.candidates import Candidates, estimate, stateful
+from fastanchor.engine.conversations import Conversations
 from fastanchor.engine.deliver import Delivery
 from fastanchor.engine.exchange import Exchange
 from fastanchor.engine.headers import fault_headers, id_headers
@@ -31,7 +35,7 @@ from fastanchor.engine.identify import identify
 from fastanchor.engine.permit import permit_endpoint, permit_model
 from fastanchor.engine.traffic import Traffic
 from fastanchor.engine.upstreams import Upstreams
-from fastanchor.policy.asked import Asked
+from fastanchor.policy.asked import Asked, Candidate
 from fastanchor.policy.plan import Plan
 from fastanchor.store.admission import Admission
 from fastanchor.store.shm import Strangers
@@ -39,6 +43,11 @@ from fastanchor.wire import errors as wire
 from fastanchor.wire.message import Reply, Request
 
 log = logging.getLogger("fastanchor")
+
+KEPT = "openai_responses"
+"""The dialect whose answers are kept, for `previous_response_id`."""
+STATEFUL = frozenset(("background", "conversation"))
+"""Options of a call that only a provider with a state of its own can serve."""
 
 JSON = (b"content-type", b"application/json")
 
@@ -55,6 +64,7 @@ class Gateway:
         pepper: the key of the key digests.
         sinks: called with each receipt, in order; must not block.
         elsewhere: answers paths that are not an API endpoint; tells whether it did.
+        conversations: what is kept of responses; without it nothing is.
         books: limits and journal; without them nothing is limited or accounted for.
         strangers: counts unknown keys by address.
     """
@@ -67,6 +77,7 @@ class Gateway:
         *,
         sinks: tuple[Sink, ...] = (),
         elsewhere: Elsewhere | None = None,
+        conversations: Conversations | None = None,
         books: Admission | None = None,
         strangers: Strangers | None = None,
         random: Random | None = None,
@@ -76,6 +87,7 @@ class Gateway:
         self.pepper = pepper
         self.sinks = sinks
         self.elsewhere = elsewhere
+        self.conversations = conversations
         self.books = books
         self.strangers = strangers
         self.random = random or Random()  # noqa: S311 - balances load, guards nothing
@@ -160,11 +172,44 @@ class Gateway:
         query = request.query.decode("latin-1")
         call = exchange.call = exchange.spoken.read(body, path, query, exchange.headers)
         permit_model(exchange.principal, call.model)
+        keeper = self.conversations if call.dialect == KEPT else None
+        if keeper is not None:
+            await keeper.resume(exchange)
         if self.books is not None:
             admit(exchange, self.books)
         route = exchange.world.route(call.model)
         exchange.deadline = exchange.began + deadline(route, request)
-        await Delivery(exchange, self._plan(exchange, route), self.pool, self.traffic, reply).run()
+        found = self._found(exchange, route)
+        if not found:
+            await self._count_tokens(exchange, reply)
+            return
+        if keeper is not None and not keeper.keeps(exchange):
+            keeper = None
+        await Delivery(exchange, self._plan(exchange, route, found), self.pool, self.traffic, reply, keeper).run()
+
+    def _found(self, exchange: Exchange, route: Route) -> list[Candidate]:
+        """Who can serve the call; nobody when tokens are to be counted by estimate."""
+        call = exchange.asked
+        found = self.candidates.of(exchange.world, route, call, self.random)
+        if call.dialect != KEPT or not (exchange.held_by or STATEFUL & call.options.keys()):
+            return found
+        held = stateful(found, call, exchange.held_by)
+        if not held:
+            raise state.missing(call.options["previous_response_id"])
+        return held
+
+    async def _count_tokens(self, exchange: Exchange, reply: Reply) -> None:
+        """An estimate, where no provider can be asked."""
+        dialect = exchange.spoken
+        if not isinstance(dialect, CountingDialect):
+            raise Fault(Kind.NOT_FOUND)
+        await self._respond(exchange, reply, dialect.count_tokens_answer(exchange.asked))
+
+    async def _respond(self, exchange: Exchange, reply: Reply, body: bytes) -> None:
+        """An answer of the gateway's own."""
+        exchange.status = 200
+        exchange.answer_bytes = len(body)
+        await reply.respond(200, [JSON, *id_headers(exchange.request_id), *exchange.limit_fields], body)
 
     def _identify(self, exchange: Exchange) -> None:
         """Who asks; an address that tries many unknown keys is told to wait."""
@@ -176,7 +221,7 @@ class Gateway:
             too_many = fault.kind is Kind.INVALID_API_KEY and self.strangers and self.strangers.failed(request.peer)
             raise too_many or fault from None
 
-    def _plan(self, exchange: Exchange, route: Route) -> Plan:
+    def _plan(self, exchange: Exchange, route: Route, found: list[Candidate]) -> Plan:
         call = exchange.asked
         asked = Asked(
             now=exchange.began,
@@ -187,12 +232,17 @@ class Gateway:
             hedges=self.traffic.hedges(route),
             organization=exchange.principal.organization,
         )
-        found = self.candidates.of(exchange.world, route, call, self.random)
         return Plan(route, found, self.traffic.health, asked, self.random)
 
     async def _serve_plain(self, exchange: Exchange, reply: Reply) -> None:
         """Endpoints that need no channel, and paths that are none."""
         request = exchange.request
+        if self.conversations is not None and stored.response_id(request.path):
+            exchange.endpoint = "responses.stored"
+            self._identify(exchange)
+            permit_endpoint(exchange.principal, request.path.decode("latin-1"), "inference")
+            await self._respond(exchange, reply, await stored.serve(exchange, self.conversations, self.pool))
+            return
         if not models.is_listing(request.path):
             if dialects.methods(request.path):
                 raise Fault(Kind.METHOD_NOT_ALLOWED)
@@ -201,17 +251,14 @@ class Gateway:
             raise Fault(Kind.METHOD_NOT_ALLOWED)
         exchange.endpoint = "models"
         self._identify(exchange)
-        body = models.listing(request, exchange.world, exchange.principal)
-        exchange.status = 200
-        exchange.answer_bytes = len(body)
-        await reply.respond(200, [JSON, *id_headers(exchange.request_id), *exchange.limit_fields], body)
+        await self._respond(exchange, reply, models.listing(request, exchange.world, exchange.principal))
 
     async def _tell(self, exchange: Exchange, reply: Reply, fault: Fault) -> None:
         """The fault in the client's dialect: as an answer, or as the end of a broken stream."""
         exchange.ending = fault.kind.value
         dialect = exchange.spoken
         if reply.started:
-            await reply.send(dialect.fault_event(fault, exchange.request_id))
+            await reply.send(fault_event(exchange.carrier, dialect, fault, exchange.request_id))
             reply.abort()
             return
         exchange.status = (fault.row.anthropic_status if dialect.name == "anthropic" else 0) or fault.status

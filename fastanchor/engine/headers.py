@@ -31,7 +31,7 @@ def answer_headers(exchange: Exchange, content_type: bytes) -> Fields:
         (b"x-fastanchor-overhead-ms", b"%.2f" % ((sent - exchange.began) * 1000)),
     ]
     fields += exchange.limit_fields
-    if content_type.startswith(b"text/event-stream"):
+    if exchange.asked.stream:
         fields.append((b"cache-control", b"no-cache"))
     else:
         fields.append((b"x-fastanchor-cost-usd", b"%d.%06d" % divmod(exchange.cost, 1_000_000)))

@@ -1,7 +1,7 @@
 """OpenAI, and everything that speaks its language: DeepSeek, Qwen, Groq, Mistral, OpenRouter, xAI, Kimi, vLLM, Ollama…
 
 What differs between them is in `quirks`. Chat is what all of them speak; only the origins in `NATIVE`
-also speak the other OpenAI dialects, unless the channel's option `dialects` says more.
+also speak the other OpenAI dialects, unless the channel's option `dialects` says otherwise.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ PATHS = {
     "openai_embeddings": b"/embeddings",
 }
 
+_ANSWERING = ("openai_responses", "openai_completions")
 NATIVE = ("openai.com", "openai.azure.com")
 FORWARDED = ("openai-organization", "openai-project", "openai-beta", "idempotency-key")
 
@@ -31,14 +32,13 @@ class OpenAI(Provider):
     name = "openai"
 
     def dialect(self, channel: Channel, call: Call) -> str:
-        """The client's own dialect where the origin speaks it, else chat."""
-        if call.dialect == "anchor":
-            return "openai_chat"
-        if call.dialect in ("openai_chat", "openai_embeddings"):
-            return call.dialect
+        """The client's own dialect where the origin speaks it, else chat, else what the operator says it speaks."""
         if call.operation == "embeddings":
             return "openai_embeddings"
-        return call.dialect if call.dialect in self._spoken(channel) else "openai_chat"
+        spoken = self._spoken(channel)
+        if call.dialect in spoken or "openai_chat" in spoken:
+            return call.dialect if call.dialect in spoken else "openai_chat"
+        return next((name for name in _ANSWERING if name in spoken), "openai_chat")
 
     def upstream(
         self,

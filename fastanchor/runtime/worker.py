@@ -19,6 +19,7 @@ import trio
 
 from fastanchor._speedups.http1 import HeadLimits
 from fastanchor.core.receipt import Receipt
+from fastanchor.engine.conversations import Conversations
 from fastanchor.engine.gateway import Gateway
 from fastanchor.engine.meters import Meters
 from fastanchor.runtime import probes
@@ -104,12 +105,16 @@ class Worker:
         if self.access is not None:
             sinks += (self.access,)
         self.books = Books(post.state_dir, post.slot, settings.server.ledger)
+        self.conversations = Conversations(
+            post.state_dir / "responses.sqlite", settings.server.responses_retention
+        )
         self.gateway = Gateway(
             settings.snapshot,
             self.pool,
             post.pepper,
             sinks=sinks,
             elsewhere=self._elsewhere,
+            conversations=self.conversations,
             books=self.books.admission,
             strangers=self.books.strangers,
         )
@@ -130,6 +135,7 @@ class Worker:
                 await self._serve()
                 background.cancel_scope.cancel()
         self.books.close()
+        self.conversations.close()
 
     async def _serve(self) -> None:
         limits = wire_limits(self.settings.server)
@@ -179,6 +185,7 @@ class Worker:
             return
         self.settings = settings
         self.gateway.world = settings.snapshot
+        self.conversations.retention = settings.server.responses_retention
         self.meters.models = frozenset(settings.snapshot.models())
 
     async def _elsewhere(self, request: Request, reply: Reply, request_id: str) -> bool:

@@ -29,6 +29,7 @@ RETENTION = 30 * 86_400.0
 """Seconds; what OpenAI documents for its own store."""
 
 MAX_BYTES = 1 << 30
+UNAVAILABLE = "Stored responses are not available at the moment."
 BUSY = 5_000
 """Milliseconds to wait for another process that writes."""
 
@@ -80,7 +81,7 @@ class ResponseStore:
     """
 
     def __init__(self, path: Path | str, *, retention: float = RETENTION, max_bytes: int = MAX_BYTES) -> None:
-        self._retention = retention
+        self.retention = retention
         self._max_bytes = max_bytes
         self._lock = threading.Lock()  # one connection serves the threads of this process in turn
         Path(path).touch(mode=0o600)  # conversations are nobody else's to read
@@ -90,6 +91,15 @@ class ResponseStore:
             self._database.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
             with self._database:
                 self._database.execute(SCHEMA)
+
+    @classmethod
+    def at(cls, path: Path, *, retention: float) -> ResponseStore:
+        """The store at a path, whose directory is made when it is not there. Raises Fault(SERVICE_UNAVAILABLE)."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return cls(path, retention=retention)
+        except OSError as error:
+            raise Fault(Kind.SERVICE_UNAVAILABLE, UNAVAILABLE) from error
 
     def save(
         self,
@@ -126,7 +136,7 @@ class ResponseStore:
             row = self._database.execute(
                 "SELECT model, channel, items, answer, created FROM response"
                 " WHERE owner = ? AND id = ? AND created > ?",
-                (owner, response_id, now - self._retention),
+                (owner, response_id, now - self.retention),
             ).fetchone()
         if row is None:
             return None
@@ -140,12 +150,12 @@ class ResponseStore:
             row = database.execute(
                 "DELETE FROM response WHERE owner = ? AND id = ? RETURNING created", (owner, response_id)
             ).fetchone()
-        return row is not None and row[0] > now - self._retention
+        return row is not None and row[0] > now - self.retention
 
     def expire(self, now: float) -> int:
         """Forget what is older than the retention. Returns how many responses that were."""
         with self._transaction() as database:
-            database.execute("DELETE FROM response WHERE created <= ?", (now - self._retention,))
+            database.execute("DELETE FROM response WHERE created <= ?", (now - self.retention,))
             return database.changes()
 
     @property
@@ -188,4 +198,4 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (apsw.Error, zlib.error) as error:
-        raise Fault(Kind.SERVICE_UNAVAILABLE, "Stored responses are not available at the moment.") from error
+        raise Fault(Kind.SERVICE_UNAVAILABLE, UNAVAILABLE) from error

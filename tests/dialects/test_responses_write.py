@@ -107,7 +107,6 @@ def test_what_only_tunes_is_dropped_and_named(change: dict[str, Any], dropped: s
 @pytest.mark.parametrize(
     ("change", "param"),
     [
-        ({"stop": ("x",)}, "stop"),
         ({"tools": [Tool("hosted", "computer", data=b"{}", dialect="anthropic")]}, "tools"),
         ({"turns": [Turn("user", (MediaPart("video", url="u"),))]}, "messages"),
         ({"turns": [Turn("user", (HostedPart("anthropic", b"{}"),))]}, "messages"),

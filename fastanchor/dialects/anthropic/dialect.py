@@ -15,14 +15,13 @@ from fastanchor.dialects.anthropic.encode import MessagesEncoder
 from fastanchor.dialects.anthropic.observe import MessagesObserver
 from fastanchor.dialects.anthropic.parse import parse
 from fastanchor.dialects.anthropic.write import write
-from fastanchor.dialects.contract import NO_QUIRKS, Answering, Target, Written
+from fastanchor.dialects.contract import EVENT_STREAM, NO_QUIRKS, Answering, Target, Written
 
 
 class Anthropic:
     """`POST /v1/messages` and `POST /v1/messages/count_tokens`, API versions 2023-06-01 and 2026-10-21."""
 
     name = read.NAME
-    stream_type = b"text/event-stream; charset=utf-8"
     keep_alive = frames.PING
 
     def read(self, body: bytes, path: str, query: str, headers: Mapping[str, str]) -> Call:
@@ -36,6 +35,9 @@ class Anthropic:
 
     def edit(self, call: Call, model: str, quirks: frozenset[str] = NO_QUIRKS) -> bytes:
         return read.edit(call, model)
+
+    def stream_type(self, call: Call) -> bytes:
+        return EVENT_STREAM
 
     def observer(self, call: Call) -> MessagesObserver:
         return MessagesObserver(done=call.options.get("anthropic_done") == "1")

@@ -24,7 +24,6 @@ class Gemini:
     """Stateless; see `contract.Dialect` and `embedding.EmbeddingDialect`."""
 
     name = "gemini"
-    stream_type = b"text/event-stream"
     keep_alive = b""  # google-genai reads any line but `data: ` as JSON
 
     def read(self, body: bytes, path: str, query: str, headers: Mapping[str, str]) -> Call:
@@ -38,6 +37,9 @@ class Gemini:
 
     def edit(self, call: Call, model: str, quirks: frozenset[str] = NO_QUIRKS) -> bytes:
         return edit.edit(call, model)
+
+    def stream_type(self, call: Call) -> bytes:
+        return b"text/event-stream" if call.options.get("framing") == "sse" else b"application/json; charset=utf-8"
 
     def observer(self, call: Call) -> GeminiObserver:
         return GeminiObserver()

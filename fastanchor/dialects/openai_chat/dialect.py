@@ -9,7 +9,7 @@ from fastanchor.core.events import Event
 from fastanchor.core.faults import Fault
 from fastanchor.core.prompt import Prompt
 from fastanchor.core.usage import Usage
-from fastanchor.dialects.contract import NO_QUIRKS, Answering, Dialect, Encoder, Target, Written
+from fastanchor.dialects.contract import EVENT_STREAM, NO_QUIRKS, Answering, Dialect, Encoder, Target, Written
 from fastanchor.dialects.openai_chat.answer import write_answer
 from fastanchor.dialects.openai_chat.decode import ChatDecoder
 from fastanchor.dialects.openai_chat.encode import ChatEncoder
@@ -25,7 +25,6 @@ class OpenAIChat:
     """See `contract.Dialect`."""
 
     name = "openai_chat"
-    stream_type = b"text/event-stream; charset=utf-8"
     keep_alive = b": keep-alive\n\n"
 
     def read(self, body: bytes, path: str, query: str, headers: Mapping[str, str]) -> Call:
@@ -39,6 +38,9 @@ class OpenAIChat:
 
     def edit(self, call: Call, model: str, quirks: frozenset[str] = NO_QUIRKS) -> bytes:
         return edit(call, model, quirks)
+
+    def stream_type(self, call: Call) -> bytes:
+        return EVENT_STREAM
 
     def observer(self, call: Call) -> ChatObserver:
         return ChatObserver(asked=call.include_usage, choices=call.choices)

@@ -9,7 +9,7 @@ from fastanchor.core.events import Event, Failed
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.prompt import Prompt
 from fastanchor.core.usage import Usage
-from fastanchor.dialects.contract import NO_QUIRKS, Answering, Target, Written
+from fastanchor.dialects.contract import EVENT_STREAM, NO_QUIRKS, Answering, Target, Written
 from fastanchor.dialects.openai_chat.faults import fault_body
 from fastanchor.dialects.openai_responses.decode import Decoder
 from fastanchor.dialects.openai_responses.encode import Encoder, response_id
@@ -26,7 +26,6 @@ class OpenAIResponses:
     """See `contract.Dialect`."""
 
     name = NAME
-    stream_type = b"text/event-stream; charset=utf-8"
     keep_alive = b": keep-alive\n\n"
 
     def read(self, body: bytes, path: str, query: str, headers: Mapping[str, str]) -> Call:
@@ -40,6 +39,9 @@ class OpenAIResponses:
 
     def edit(self, call: Call, model: str, quirks: frozenset[str] = NO_QUIRKS) -> bytes:
         return edit(call, model)
+
+    def stream_type(self, call: Call) -> bytes:
+        return EVENT_STREAM
 
     def observer(self, call: Call) -> Observer:
         return Observer()

@@ -3,8 +3,9 @@
 - `store` is false: a translated call leaves no copy at the provider; the gateway keeps what its client asked to keep.
 - The first system turn becomes `instructions`; later ones are developer messages in their place.
 - Foreign thinking is left out; own reasoning goes back with its `encrypted_content`, which is asked for again.
-- There is no `stop`, `n`, `seed`, `logit_bias`, penalty or `top_k`: what changes the meaning of the answer is refused
-  (dropped where `Target.strict` is off), what only tunes it is dropped.
+- There is no `stop`: the sequences are left to the reader of the answer (`Written.stops`).
+- There is no `n`, `seed`, `logit_bias`, penalty or `top_k`: what changes the meaning of the answer is refused (dropped
+  where `Target.strict` is off), what only tunes it is dropped.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from fastanchor.dialects.openai_responses.parse import LOGPROBS
 from fastanchor.dialects.openai_responses.tools import write_choice, write_tool
 from fastanchor.dialects.openai_responses.words import NAME
 from fastanchor.dialects.openai_responses.write_items import write_input
+from fastanchor.dialects.stop_sequences import MAX_LENGTH, MAX_SEQUENCES
 
 LEAST_OUTPUT = 16
 """Tokens; the API refuses less."""
@@ -48,7 +50,7 @@ def write(prompt: Prompt, target: Target) -> Written:
     if target.stream:
         draft.members["stream"] = True
     body = orjson.dumps(draft.members)
-    return Written(body, tuple(draft.dropped), renamed=draft.names.renamed)
+    return Written(body, tuple(draft.dropped), renamed=draft.names.renamed, stops=prompt.stop)
 
 
 def _write_tools(draft: Draft) -> None:
@@ -74,7 +76,15 @@ def _write_limits(draft: Draft) -> None:
     if prompt.max_output is not None:
         draft.members["max_output_tokens"] = max(LEAST_OUTPUT, prompt.max_output)
     if prompt.stop:
-        draft.refuse("stop", "the Responses API has no stop sequences.")
+        _check_stops(prompt.stop)
+
+
+def _check_stops(stops: tuple[str, ...]) -> None:
+    if len(stops) > MAX_SEQUENCES:
+        raise Fault(Kind.INVALID_REQUEST, f"At most {MAX_SEQUENCES} stop sequences are possible.", param="stop")
+    if not all(0 < len(stop) <= MAX_LENGTH for stop in stops):
+        reason = f"A stop sequence must have 1 to {MAX_LENGTH} characters for this model."
+        raise Fault(Kind.INVALID_REQUEST, reason, param="stop")
 
 
 def _write_sampling(draft: Draft) -> None:
