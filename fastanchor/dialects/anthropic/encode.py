@@ -33,7 +33,10 @@ from fastanchor.core.events import (
     Failed,
     Finish,
     Ping,
+    Refusal,
     Stop,
+    Text,
+    Thought,
 )
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.usage import Usage
@@ -80,7 +83,7 @@ class MessagesEncoder:
         self._refused = False
         self._finish = Finish(Stop.END)
         self._usage = Usage()
-        self._written = 0  # bytes of output, for an answer whose usage never comes
+        self._written = 0  # characters of output, for an answer whose usage never comes
 
     def feed(self, events: Iterable[Event]) -> bytes:
         """The frames that these events become."""
@@ -118,6 +121,8 @@ class MessagesEncoder:
         elif isinstance(event, Ping):
             self._out.append(frames.PING)
         elif not isinstance(event, (Begin, Counted, Failed)) and event.block in self._blocks:
+            if isinstance(event, (Text, Refusal, Thought)):
+                self._written += len(event.text)
             self._say(event.block, frames.delta(event))
 
     def _message_start(self) -> None:
@@ -162,6 +167,7 @@ class MessagesEncoder:
         block = self._blocks.get(event.block)
         if block is None:
             return
+        self._written += len(event.data)
         if block.custom:
             block.free += event.data
             self._hold(len(event.data))
@@ -174,7 +180,6 @@ class MessagesEncoder:
         """Send a delta of the open block, keep one of a block that waits."""
         if not delta:
             return
-        self._written += max(0, len(delta) - 40)  # without the delta's own frame
         if next(iter(self._blocks)) == number:
             self._out.append(frames.block_delta(self._index, delta))
         else:
