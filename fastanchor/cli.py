@@ -92,7 +92,7 @@ def demo(listen: str) -> None:
 def lab(path: Path | None, fault: str, seed: int) -> None:
     """Try the configuration against failing upstreams, in memory and without waiting. Exit status 1 when a promise is
     broken. Secrets that are not in the environment are made up."""
-    from fastanchor.lab.report import lines
+    from fastanchor.lab.report import heading, told
     from fastanchor.lab.trial import trial
     from fastanchor.lab.world import load_world
     from fastanchor.settings.load import find
@@ -103,11 +103,13 @@ def lab(path: Path | None, fault: str, seed: int) -> None:
     except SettingsError as error:
         _complain(error.problems, error.source)
         sys.exit(2)
-    rows = []
-    for line in lines(rows.append(row) or row for row in trial(world, seed=seed, only=fault)):  # type: ignore[func-returns-value]
-        click.echo(line)
-    broken = sum(bool(row.wrong) for row in rows)
-    click.echo(f"{len(rows)} cases, {broken} with a broken promise")
+    click.echo(heading())
+    cases = broken = 0
+    for row in trial(world, seed=seed, only=fault):
+        cases += 1
+        broken += bool(row.wrong)
+        click.echo("\n".join(told(row)))
+    click.echo(f"{cases} cases, {broken} with a broken promise")
     sys.exit(1 if broken else 0)
 
 

@@ -1,3 +1,4 @@
+from fastanchor._speedups._sse_pure import UNCLOSED as UNCLOSED
 from fastanchor._speedups._sse_pure import Data as Data
 from fastanchor._speedups._sse_pure import Event as Event
 from fastanchor._speedups._sse_pure import EventTooLarge as EventTooLarge
@@ -8,6 +9,7 @@ class Scanner:
         needles: tuple[bytes, ...] = ...,
         *,
         measure: bytes | tuple[bytes, ...] = ...,
+        unclosed: bool = ...,
         max_event: int = ...,
     ) -> None: ...
     @property

@@ -8,6 +8,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.string cimport memchr, memcmp, memcpy, memmove
 
 from fastanchor._speedups._sse_pure import MAX_EVENT, Data, Event, EventTooLarge, check_needles, measured_keys
+from fastanchor._speedups._sse_pure import UNCLOSED as _UNCLOSED
 
 __all__ = ["Data", "Decoder", "Event", "EventTooLarge", "Scanner", "data_of", "parse"]
 
@@ -77,6 +78,7 @@ cdef inline Span value_of(const char *text, Py_ssize_t start, Py_ssize_t end) no
     return value
 
 
+cdef unsigned long long UNCLOSED = _UNCLOSED
 cdef object new_tuple = tuple.__new__
 
 
@@ -212,13 +214,15 @@ cdef class Scanner(Framer):
 
     cdef tuple needles
     cdef tuple keys
+    cdef bint unclosed
     cdef list marks
     cdef readonly Py_ssize_t events
     cdef readonly Py_ssize_t measured
 
-    def __init__(self, tuple needles=(), *, measure=(), Py_ssize_t max_event=MAX_EVENT):
+    def __init__(self, tuple needles=(), *, measure=(), bint unclosed=False, Py_ssize_t max_event=MAX_EVENT):
         self.start(max_event)
         self.needles = check_needles(needles)
+        self.unclosed = unclosed
         self.keys = measured_keys(measure)
 
     def feed(self, data):
@@ -238,11 +242,20 @@ cdef class Scanner(Framer):
             text = <bytes>self.needles[i]
             if memmem(base + start, end - start, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)) != NULL:
                 mask |= 1ULL << i
+        if self.unclosed and self.has_data and not closed(base + start, end - start):
+            mask |= UNCLOSED
         if mask:
             self.marks.append((start, end, mask))
         for text in self.keys:
             self.measured += measure(base + start, end - start, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
         return 0
+
+
+cdef inline bint closed(const char *text, Py_ssize_t size) noexcept nogil:
+    """Whether one raw event ends with a closing brace, but for line ends and blanks."""
+    while size and (text[size - 1] == LF or text[size - 1] == CR or text[size - 1] == c" " or text[size - 1] == c"\t"):
+        size -= 1
+    return size > 0 and text[size - 1] == c"}"
 
 
 cdef Py_ssize_t measure(const char *text, Py_ssize_t size, const char *key, Py_ssize_t length) noexcept nogil:

@@ -89,6 +89,10 @@ class _Framer:
             raise EventTooLarge(f"an event is longer than {self._max_event} bytes")
 
 
+UNCLOSED = 1 << 62
+"""In a mask: the event does not end with a closing brace."""
+
+
 class Scanner(_Framer):
     """Forwards whole raw events, byte-exact, and marks the ones in which any of the needles occurs.
 
@@ -96,6 +100,9 @@ class Scanner(_Framer):
     `measure` is a JSON key with its quotes, optionally with the start of its string value, `b'"content":"'`, or a tuple
     of such keys. An event of more than `max_event` bytes raises `EventTooLarge`. Raises ValueError for more than 62
     needles, an empty needle, or a `measure` that is no quoted key without escapes.
+
+    With `unclosed`, events that have data and do not end with a closing brace are marked too (`UNCLOSED` in the mask):
+    the sign of JSON that was cut off, found without parsing.
 
     `events` counts the complete events with at least one data line. `measured` is the sum of the lengths in bytes of
     the string values of the `measure` keys in the complete events, escapes counted as they stand: an estimate of how
@@ -107,9 +114,11 @@ class Scanner(_Framer):
         needles: tuple[bytes, ...] = (),
         *,
         measure: bytes | tuple[bytes, ...] = (),
+        unclosed: bool = False,
         max_event: int = MAX_EVENT,
     ) -> None:
         super().__init__(max_event)
+        self._unclosed = unclosed
         self._needles = [(needle, 1 << i) for i, needle in enumerate(check_needles(needles))]
         self._strings = [re.compile(re.escape(key) + _STRING) for key in measured_keys(measure)]
         self.events = 0
@@ -126,10 +135,14 @@ class Scanner(_Framer):
         marks = []
         for start, end in spans:
             raw = whole[start:end]
-            self.events += _DATA_LINE.search(raw) is not None
+            has_data = _DATA_LINE.search(raw) is not None
+            self.events += has_data
             for string in self._strings:
                 self.measured += sum(len(value) for value in string.findall(raw))
-            if mask := sum(bit for needle, bit in self._needles if needle in raw):
+            mask = sum(bit for needle, bit in self._needles if needle in raw)
+            if self._unclosed and has_data and not raw.rstrip(b"\r\n \t").endswith(b"}"):
+                mask |= UNCLOSED
+            if mask:
                 marks.append((start, end, mask))
         return whole, marks
 

@@ -66,7 +66,10 @@ def _note_skipped(exchange: Exchange, plan: Plan, start: Start, now: float) -> N
 async def one_by_one(exchange: Exchange, plan: Plan, pool: Upstreams, traffic: Traffic) -> Answer:
     """At most one attempt at a time."""
     while True:
-        for start in begin(exchange, plan, traffic):
+        starts = begin(exchange, plan, traffic)
+        if not starts:
+            await traffic.pause(plan)
+        for start in starts:
             try:
                 answer = await Attempt(exchange, pool, traffic, start).run()
             except Fault as fault:
@@ -74,8 +77,6 @@ async def one_by_one(exchange: Exchange, plan: Plan, pool: Upstreams, traffic: T
             else:
                 plan.won(start.attempt, exchange.now())
                 return answer
-        else:
-            await traffic.pause(plan)
 
 
 class _Finish:

@@ -107,8 +107,11 @@ class Plan:
         their time, and the seconds that they had: they count as silent."""
         self.finished = True
         del self.alive[attempt]
-        waited = [(a, w.candidate, now - self.begun[a]) for a, w in self.alive.items()]
-        return [(c, seconds) for a, c, seconds in waited if seconds >= self._patience(a, c)]
+        late = {a: now - self.begun[a] >= self._patience(a, w.candidate) for a, w in self.alive.items()}
+        overtaken = [(self.alive[a].candidate, now - self.begun[a]) for a in late if late[a]]
+        self.waiting += [self.alive[a] for a in late if not late[a]]  # a rescue may ask them anew
+        self.alive.clear()
+        return overtaken
 
     def failed(self, attempt: int, fault: Fault, now: float) -> None:
         """This attempt ended without an answer."""
@@ -118,7 +121,6 @@ class Plan:
 
     def broke(self, candidate: Candidate, fault: Fault, now: float) -> None:
         """The winner's stream broke off: look for another that can go on."""
-        self.alive.clear()
         self.finished = False
         self.rescuing = True
         self.fault = more_useful(self.fault, fault)

@@ -270,3 +270,18 @@ def test_no_bytes_can_break_it(noise: bytes, at: list[int]) -> None:
     observer = ChatObserver(asked=False)
     observed(observer, cut(b"data: " + noise, at))
     assert observer.complete or observer.fault is not None
+
+
+CUT_OFF = b'data: {"id":"x","choices":[{"index":0,"delta":{"content":"lor\n\n'
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_an_event_that_is_cut_off_in_the_midst_is_left_out(size: int) -> None:
+    first, second, last = (
+        frames(one, done=False) for one in (chunk({"content": "a"}), chunk({"content": "b"}), chunk(reason="stop"))
+    )
+    done = b"data: [DONE]\n\n"
+    observer = ChatObserver(asked=True)
+    sent = first + second + CUT_OFF + last + done
+    assert observed(observer, pieces(sent, size)) == first + second + last + done
+    assert (observer.complete, observer.fault) == (True, None)

@@ -461,3 +461,21 @@ def test_of_two_waits_the_shorter_is_told() -> None:
     long, short = (fault(Kind.UPSTREAM_RATE_LIMITED, retry_after=seconds) for seconds in (30.0, 2.0))
     assert more_useful(long, short) is short
     assert more_useful(short, long) is short
+
+
+def test_who_lost_a_race_in_good_time_may_rescue_its_winner() -> None:
+    driven = Driven(candidates(A, B), Route(race=2))
+    driven.starts()
+    driven.plan.won(0, 0.1)
+    driven.plan.broke(candidates(A)[0], fault(Kind.STALLED), 1.0)
+    driven.now = 1.0
+    assert driven.starts() == [("b", "rescue")]
+
+
+def test_who_was_silent_in_a_race_is_not_asked_again() -> None:
+    driven = Driven(candidates(A, B), Route(race=2))
+    driven.starts()
+    driven.plan.won(0, 20.0)
+    driven.plan.broke(candidates(A)[0], fault(Kind.STALLED), 21.0)
+    driven.now = 21.0
+    assert driven.starts() == []

@@ -307,3 +307,24 @@ class TestSize:
             decoder.end()
             assert b"".join(sent) + scanner.tail() == stream
         assert time.process_time() - began < 20
+
+
+UNCLOSED = [
+    (b'data: {"a":1}\n\n', False),
+    (b'data: {"a":1} \t\r\n\r\n', False),
+    (b'event: e\ndata: {"a":"lor\n\n', True),
+    (b'data: {"a":[1]\r\n\r\n', True),
+    (b"data: [DONE]\n\n", True),
+    (b'data: {"a":1}\nid: 7\n\n', True),
+    (b": comment\n\n", False),
+    (b"event: e\n\n", False),
+]
+
+
+@pytest.mark.parametrize(("event", "marked"), UNCLOSED)
+def test_events_that_are_cut_off_are_marked_where_that_is_asked(sse: Any, event: bytes, marked: bool) -> None:
+    for size in range(1, len(event) + 1):
+        scanner = sse.Scanner((b"never there",), unclosed=True)
+        marks = [mark for piece in pieces(event, size) for mark in scanner.feed(piece)[1]]
+        assert [mask for _, _, mask in marks] == ([1 << 62] if marked else [])
+    assert sse.Scanner((b"never there",)).feed(event)[1] == []

@@ -127,9 +127,9 @@ def outcome(call: Any, *arguments: Any) -> Any:
         return type(error), str(error)
 
 
-@given(STREAM, SIZES, st.sampled_from([15, 60, 10_000]), st.sampled_from(KINDS))
-def test_both_halves_scan_alike(stream: bytes, sizes: list[int], cap: int, kind: Any) -> None:
-    scanners = [half.Scanner(NEEDLES, measure=MEASURE, max_event=cap) for half in both("sse")]
+@given(STREAM, SIZES, st.sampled_from([15, 60, 10_000]), st.sampled_from(KINDS), st.booleans())
+def test_both_halves_scan_alike(stream: bytes, sizes: list[int], cap: int, kind: Any, unclosed: bool) -> None:
+    scanners = [half.Scanner(NEEDLES, measure=MEASURE, unclosed=unclosed, max_event=cap) for half in both("sse")]
     for read in reads(stream, sizes):
         pure, compiled = (outcome(scanner.feed, kind(read)) for scanner in scanners)
         assert pure == compiled

@@ -122,7 +122,7 @@ class ChatObserver:
         held = self._scanner
         self._early_measured, self._early_events = held.measured, held.events
         self._every = False
-        self._scanner = Scanner(_NEEDLES, measure=_MEASURED)
+        self._scanner = Scanner(_NEEDLES, measure=_MEASURED, unclosed=True)
         self._scanner.feed(held.tail())
 
     def _forwarded(self, whole: bytes, marks: list[tuple[int, int, int]]) -> bytes:
@@ -146,6 +146,8 @@ class ChatObserver:
     def _judge(self, raw: bytes) -> _Verdict:
         event = _document(raw)
         if event is None:
+            if self.started:  # one bad event in the midst costs its few words, not the answer
+                return _Verdict.DROP
             self.fault = Fault(Kind.MALFORMED_ANSWER)
             return _Verdict.FAIL
         name, chunk = event
