@@ -35,22 +35,27 @@ class LimitHeaders:
         anthropic: in Anthropic's form, else in OpenAI's.
     """
 
-    __slots__ = ("_requests", "_shown", "_tokens")
+    __slots__ = ("_requests", "_tokens")
 
     def __init__(self, terms: Terms, *, anthropic: bool) -> None:
-        self._requests = _chosen(REQUESTS, terms)
-        self._shown: list[_Shown] = []
-        if self._requests is not None:
-            self._shown.append(_Shown("x-ratelimit-{}", *self._requests, unix_seconds))
         form = "anthropic-ratelimit-{1}-{0}" if anthropic else "x-ratelimit-{0}-{1}"
-        for what, chosen in (("requests", self._requests), ("tokens", _chosen(TOKENS, terms))):
-            if chosen is not None:
-                self._shown.append(_Shown(form.replace("{1}", what), *chosen, rfc_3339 if anthropic else in_seconds))
+        write = rfc_3339 if anthropic else in_seconds
+        self._requests, self._tokens = (
+            [_Shown(form.replace("{1}", what), *chosen, write)] if (chosen := _chosen(names, terms)) else []
+            for what, names in (("requests", REQUESTS), ("tokens", TOKENS))
+        )
 
     def fields(self, remaining: Sequence[int], balance: int | None, now: Windows, unix: float) -> Fields:
         """Fields of an answer; `remaining` in the order of the terms, `balance` in micro-dollars or None."""
         fields: Fields = []
-        for shown in self._shown:
+        for shown in self._requests:
+            wait, left = shown.add(fields, remaining, now, unix)
+            fields += (
+                (b"x-ratelimit-limit", shown.limit[1]),
+                (b"x-ratelimit-remaining", left),
+                (b"x-ratelimit-reset", b"%d" % ceil(unix + wait)),
+            )
+        for shown in self._tokens:
             shown.add(fields, remaining, now, unix)
         if balance is not None:
             fields.append((b"x-remaining-credits", dollars(balance)))
@@ -60,27 +65,25 @@ class LimitHeaders:
 class _Shown:
     """Three fields: limit, remaining, reset."""
 
-    __slots__ = ("cap", "limit", "place", "remaining", "reset", "rule", "write")
+    __slots__ = ("_cap", "_per_minute", "_place", "_remaining", "_reset", "_window", "_write", "limit")
 
     def __init__(self, form: str, place: int, rule: Rule, cap: int, write: Reset) -> None:
-        self.place, self.rule, self.cap, self.write = place, rule, cap, write
+        self._place, self._cap, self._write = place, cap, write
+        self._window, self._per_minute = rule.window, rule.per_minute
+        self._remaining = form.format("remaining").encode()
+        self._reset = form.format("reset").encode()
         self.limit = (form.format("limit").encode(), b"%d" % cap)
-        self.remaining = form.format("remaining").encode()
-        self.reset = form.format("reset").encode()
 
-    def add(self, fields: Fields, remaining: Sequence[int], now: Windows, unix: float) -> None:
-        left = remaining[self.place]
-        if self.rule.window:
-            wait = now.end(self.rule.window) - unix
-        elif self.rule.per_minute:
-            wait = (self.cap - left) * 60.0 / self.cap
+    def add(self, fields: Fields, remaining: Sequence[int], now: Windows, unix: float) -> tuple[float, bytes]:
+        """Add the fields. Returns the seconds until the limit is whole again, and what remains."""
+        left = remaining[self._place]
+        if self._per_minute:
+            wait = (self._cap - left) * 60.0 / self._cap
         else:
-            wait = 0.0
-        fields += (self.limit, (self.remaining, b"%d" % left), (self.reset, self.write(unix, wait)))
-
-
-def unix_seconds(unix: float, wait: float) -> bytes:
-    return b"%d" % ceil(unix + wait)
+            wait = now.end(self._window) - unix if self._window else 0.0
+        shown = b"%d" % left
+        fields += (self.limit, (self._remaining, shown), (self._reset, self._write(unix, wait)))
+        return wait, shown
 
 
 def in_seconds(unix: float, wait: float) -> bytes:

@@ -22,7 +22,7 @@ from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.model import ModelCard
 from fastanchor.core.principal import Plan, Principal
 from fastanchor.policy.pricing import PER, tier_for
-from fastanchor.policy.windows import Windows
+from fastanchor.policy.windows import HOUR, Windows
 
 DEFAULT_OUTPUT: Final = 4_096
 """Tokens reserved for an answer that nothing bounds."""
@@ -34,6 +34,9 @@ RATE_KEEP: Final = 120
 """Seconds after which a rate is whole again, whatever was taken (but for debts)."""
 
 SECOND: Final = 1_000_000_000
+
+COST_MOST: Final = 1 << 50
+"""Micro-dollars that one request may cost, as far as anyone counts: a thousand million dollars."""
 
 
 class Rule(NamedTuple):
@@ -111,46 +114,52 @@ def demand(call: Call, terms: Terms, card: ModelCard | None) -> Demand:
     Raises:
         Fault: INVALID_REQUEST when the call alone is larger than a limit, which is named.
     """
-    prompt = max(0, call.prompt_tokens)
+    prompt = call.prompt_tokens if call.prompt_tokens > 0 else 0
     if call.operation == "count_tokens":  # generates nothing and is charged by nobody
         return Demand(0, 0)
-    asked = None if call.operation == "embeddings" else call.max_output
-    held = _within_request(prompt, asked, terms)
-    output = 0 if call.operation == "embeddings" else _output(held if held is not None else asked, card)
-    choices = max(1, call.choices)
-    tokens = prompt + output * choices
+    generates = call.operation != "embeddings"
+    asked = call.max_output if generates else None
+    held = _within_request(prompt, asked, terms) if terms.max_tokens else None
+    choices = call.choices if call.choices > 1 else 1
+    output = _output(held if held is not None else asked, card) * choices if generates else 0
+    tokens = prompt + output
     if tokens > terms.tightest:
         if prompt > terms.tightest or asked is not None:
             raise _too_large(min(tokens, MOST), terms)
-        tokens, output = terms.tightest, (terms.tightest - prompt) // choices
-    price = _price(card, prompt, output * choices, terms.markup)
-    return Demand(tokens, price, held if call.operation == "chat" else None)
+        tokens, output = terms.tightest, terms.tightest - prompt
+    return Demand(tokens, _price(card, prompt, output, terms.markup), held if generates else None)
 
 
 def _price(card: ModelCard | None, prompt: int, output: int, markup: int) -> int:
-    """What so much would cost, nothing of it cached (as `pricing.cost`, for the two counts that are known)."""
+    """What so much costs at most: as `pricing.cost`, with every token in the dearest place it may turn up in."""
+    if card is None or not card.prices:
+        return 0
     tier = tier_for(card, prompt)
-    dearest = max(tier.output, tier.reasoning or 0, tier.audio_output or 0)
-    total = prompt * max(tier.input, tier.cache_write or 0, tier.cache_write_1h or 0) + output * dearest
-    return -(-(total + total * markup // PER) // PER)
+    total = prompt * max(tier.input, tier.cache_write or 0, tier.cache_write_1h or 0)
+    total += output * max(tier.output, tier.reasoning or 0)
+    total = -(-(total + total * markup // PER) // PER)
+    return total if total < COST_MOST else COST_MOST
 
 
 def _within_request(prompt: int, asked: int | None, terms: Terms) -> int | None:
     """The plan's bound on `max_tokens` where it must be put into the request, else None."""
     most = terms.max_tokens
-    if not most:
-        return None
-    limit = f"the plan '{terms.plan}' allows max_tokens_per_request = {most}"
     if prompt > most:
-        raise Fault(Kind.INVALID_REQUEST, f"The prompt has about {prompt} tokens; {limit}.")
+        raise Fault(Kind.INVALID_REQUEST, f"The prompt has about {prompt} tokens; {_allowance(terms)}.")
     if asked is not None and asked > most and not terms.cap_max_tokens:
-        raise Fault(Kind.INVALID_REQUEST, f"The request asks for {asked} tokens; {limit}.", param="max_tokens")
+        raise Fault(
+            Kind.INVALID_REQUEST, f"The request asks for {asked} tokens; {_allowance(terms)}.", param="max_tokens"
+        )
     return most if asked is None or asked > most else None
+
+
+def _allowance(terms: Terms) -> str:
+    return f"the plan '{terms.plan}' allows max_tokens_per_request = {terms.max_tokens}"
 
 
 def _output(asked: int | None, card: ModelCard | None) -> int:
     if asked is not None:
-        return max(0, asked)
+        return asked if asked > 0 else 0
     return min(card.max_output, DEFAULT_OUTPUT) if card and card.max_output else DEFAULT_OUTPUT
 
 
@@ -165,17 +174,20 @@ def _too_large(tokens: int, terms: Terms) -> Fault:
 class Frame:
     """The terms within one hour: everything about a request's limits that does not change from request to request.
 
-    `keep` is the unix time until which the key's counters mean something.
+    It holds from `since` to before `until` (unix seconds). `keep` is the unix time, in nanoseconds, until which the
+    key's counters mean something.
     """
 
-    __slots__ = ("_parts", "keep", "until", "windows")
+    __slots__ = ("_counts", "_parts", "keep", "since", "until", "windows")
 
     def __init__(self, terms: Terms, now: Windows) -> None:
         numbers = {"": 0, "hour": now.hour, "day": now.day, "month": now.month}
         self._parts = [(rule.kind, cap, rule.tokens, numbers[rule.window]) for rule, cap in terms.rules]
+        self._counts = [rule.tokens for rule, _ in terms.rules]
         self.windows = now
-        self.until = now.hour_end
-        self.keep = max([now.hour_end + RATE_KEEP, *(now.end(rule.window) for rule, _ in terms.rules if rule.window)])
+        self.since, self.until = now.hour_end - HOUR, now.hour_end
+        ends = [now.end(rule.window) for rule, _ in terms.rules if rule.window]
+        self.keep = max([now.hour_end + RATE_KEEP, *ends]) * SECOND
 
     def limits(self, tokens: int) -> list[Limit]:
         """The limits of one request, in the order of the terms."""
@@ -183,8 +195,9 @@ class Frame:
 
     def used(self, requests: int, tokens: int) -> list[int]:
         """What to settle for, in the same order."""
-        tokens = min(max(0, tokens), MOST)
-        return [tokens if part[2] else requests for part in self._parts]
+        if not 0 <= tokens <= MOST:
+            tokens = 0 if tokens < 0 else MOST
+        return [tokens if counts else requests for counts in self._counts]
 
 
 def rate_limited(terms: Terms, place: int, wait: int, now: Windows, unix: float) -> Fault:

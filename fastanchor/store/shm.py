@@ -22,14 +22,24 @@ from pathlib import Path
 from typing import Final
 
 from fastanchor._speedups import bucket
-from fastanchor._speedups.bucket import BALANCE, MOST, Limit, Refused, Table, TableFull
+from fastanchor._speedups.bucket import BALANCE, Limit, Refused, Table, TableFull
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.principal import Principal
 from fastanchor.core.usage import Usage
 from fastanchor.policy.limit_headers import Fields, LimitHeaders
-from fastanchor.policy.limits import RATE_KEEP, SECOND, Demand, Frame, Terms, out_of_credits, rate_limited, terms
+from fastanchor.policy.limits import (
+    COST_MOST,
+    RATE_KEEP,
+    SECOND,
+    Demand,
+    Frame,
+    Terms,
+    out_of_credits,
+    rate_limited,
+    terms,
+)
 from fastanchor.policy.strangers import FAILURES_PER_MINUTE, address_owner, failure_limits, too_many_failures
-from fastanchor.policy.windows import HOUR, windows
+from fastanchor.policy.windows import windows
 
 LIMITS: Final = "limits.table"
 ADDRESSES: Final = "addresses.table"
@@ -38,7 +48,6 @@ KEYS_CHANGED: Final = 0
 
 LEAST_OWNERS: Final = 16_384
 ADDRESS_SLOTS: Final = 16_384
-BALANCE_MOST: Final = (1 << 62) - 1
 MAX_CACHED: Final = 1 << 17
 
 
@@ -79,74 +88,72 @@ def organization_owner(organization: str) -> bytes:
 class Holder:
     """A principal with its terms compiled and its slots named."""
 
-    __slots__ = ("_frame", "_headers", "key", "organization", "principal", "terms")
+    __slots__ = ("_headers", "credits_owner", "frame", "key", "metered", "principal", "terms")
 
     def __init__(self, principal: Principal, unix: float) -> None:
         self.principal = principal
         self.terms = terms(principal)
+        self.metered = self.terms.metered
         self.key = key_owner(principal.key_id)
-        self.organization = organization_owner(principal.organization)
+        self.credits_owner = organization_owner(principal.organization)
+        self.frame = Frame(self.terms, windows(unix))
         self._headers = {form: LimitHeaders(self.terms, anthropic=form) for form in (False, True)}
-        self._frame = Frame(self.terms, windows(unix))
 
-    def frame(self, unix: float) -> Frame:
-        """The hour's frame."""
-        frame = self._frame
-        if not frame.until - HOUR <= unix < frame.until:
-            frame = self._frame = Frame(self.terms, windows(unix))
-        return frame
+    def frame_at(self, unix: float) -> Frame:
+        """The frame of the hour, made anew when the hour has changed."""
+        if not self.frame.since <= unix < self.frame.until:
+            self.frame = Frame(self.terms, windows(unix))
+        return self.frame
 
     def headers(self, left: list[int], balance: int | None, unix: float, *, anthropic: bool) -> Fields:
-        return self._headers[anthropic].fields(left, balance, self.frame(unix).windows, unix)
+        """Header fields from what is left under each limit."""
+        return self._headers[anthropic].fields(left, balance, self.frame_at(unix).windows, unix)
 
 
 class Ticket:
-    """What one request was admitted with (`core.lease.Lease`). Not safe for threads."""
+    """What one request was admitted with (`core.lease.Lease`). Not safe for threads.
+
+    `remaining` is what was left under each limit, `balance` what is left of the credits (micro-dollars; None: they do
+    not pay for this request).
+    """
 
     __slots__ = (
         "_clock", "_credits", "_frame", "_limits", "_open", "_since", "_table", "balance", "holder", "remaining",
     )
 
-    def __init__(self, table: Table, clock: Callable[[], int], holder: Holder, frame: Frame) -> None:
+    def __init__(
+        self, table: Table, clock: Callable[[], int], holder: Holder, frame: Frame, limits: list[Limit],
+        remaining: list[int], since: int,
+    ) -> None:
         self._table = table
         self._clock = clock
         self._frame = frame
-        self._credits: tuple[Limit, ...] = ()
-        self._open = False
-        self._since = 0
+        self._limits = limits
+        self._since = since
+        self._credits = 0
+        self._open = True
         self.holder = holder
-        self._limits: list[Limit] = []
-        self.remaining: list[int] = []
-        self.balance: int | None = None  # micro-dollars left after this reservation; None: not metered
+        self.remaining = remaining
+        self.balance: int | None = None
 
     @property
     def metered(self) -> bool:
         """Whether credits pay for the request."""
-        return self.holder.terms.metered
+        return self.balance is not None
 
-    def take(self, tokens: int, unix: float) -> None:
-        """Reserve what the key is limited in. Raises Fault(RATE_LIMIT) or TableFull."""
-        holder, frame = self.holder, self._frame
-        self._since = self._clock()
-        self._limits = frame.limits(tokens)
-        left = self._table.reserve(holder.key, self._limits, self._since, int(unix * SECOND), frame.keep * SECOND)
-        if isinstance(left, Refused):
-            raise rate_limited(holder.terms, left.place, left.wait, frame.windows, unix)
-        self.remaining = left
-        self._open = True
-
-    def pay(self, micro: int, unix: float) -> None:
+    def pay(self, micro: int, wall: int) -> None:
         """Reserve credits too. Raises Fault(INSUFFICIENT_QUOTA) or TableFull after giving the rest back."""
-        credits = ((BALANCE, 0, micro, 0),)
+        if not 0 <= micro <= COST_MOST:
+            micro = 0 if micro < 0 else COST_MOST
         try:
-            left = self._table.reserve(self.holder.organization, credits, self._since, int(unix * SECOND), 0)
+            left = self._table.reserve(self.holder.credits_owner, ((BALANCE, 0, micro, 0),), self._since, wall, 0)
         except TableFull:
             self.release()
             raise
         if isinstance(left, Refused):
             self.release()
             raise out_of_credits(left.wait)
-        self._credits = credits
+        self._credits = micro
         self.balance = left[0]
 
     def settle(self, usage: Usage, cost: int) -> None:
@@ -161,13 +168,12 @@ class Ticket:
         if not self._open:
             return
         self._open = False
-        holder, now = self.holder, self._clock()
-        self._table.settle(holder.key, self._limits, self._frame.used(requests, tokens), self._since, now)
-        if self._credits:
-            spent = min(max(0, cost), BALANCE_MOST)
-            self._table.settle(holder.organization, self._credits, (spent,), self._since, now)
-            if self.balance is not None:
-                self.balance += self._credits[0][2] - spent
+        holder, since, now = self.holder, self._since, self._clock()
+        self._table.settle(holder.key, self._limits, self._frame.used(requests, tokens), since, now)
+        if self.balance is not None:
+            reserved, spent = self._credits, 0 if cost < 0 else cost if cost < COST_MOST else COST_MOST
+            self._table.settle(holder.credits_owner, ((BALANCE, 0, reserved, 0),), (spent,), since, now)
+            self.balance += reserved - spent
 
 
 class Limiter:
@@ -185,11 +191,11 @@ class Limiter:
         self._table = table
         self._clock = clock
         self._wall = wall
-        self._holders: dict[str, Holder] = {}
+        self._holders: dict[int, Holder] = {}
 
     def terms(self, principal: Principal) -> Terms:
         """The limits of a key, compiled."""
-        return self._holder(principal).terms
+        return (self._holders.get(id(principal)) or self._enter(principal)).terms
 
     def admit(self, principal: Principal, demand: Demand) -> Ticket:
         """Reserve every limit of a request at once.
@@ -198,13 +204,17 @@ class Limiter:
             Fault: RATE_LIMIT, INSUFFICIENT_QUOTA, LEDGER_UNAVAILABLE (the account is not open yet) or
                 SERVICE_UNAVAILABLE (more keys in use than the table has room for).
         """
-        holder = self._holder(principal)
-        unix = self._wall()
-        ticket = Ticket(self._table, self._clock, holder, holder.frame(unix))
+        holder = self._holders.get(id(principal)) or self._enter(principal)
+        unix, now = self._wall(), self._clock()
+        wall, frame = int(unix * SECOND), holder.frame_at(unix)
+        wanted = frame.limits(demand.tokens)
         try:
-            ticket.take(min(demand.tokens, MOST), unix)
-            if holder.terms.metered:
-                ticket.pay(min(max(0, demand.cost), BALANCE_MOST), unix)
+            left = self._table.reserve(holder.key, wanted, now, wall, frame.keep)
+            if isinstance(left, Refused):
+                raise rate_limited(holder.terms, left.place, left.wait, frame.windows, unix)
+            ticket = Ticket(self._table, self._clock, holder, frame, wanted, left, now)
+            if holder.metered:
+                ticket.pay(demand.cost, wall)
         except TableFull as error:
             raise Fault(Kind.SERVICE_UNAVAILABLE, "There is no room to count this key.", retry_after=1.0) from error
         return ticket
@@ -215,19 +225,18 @@ class Limiter:
 
     def headers_of(self, principal: Principal, *, anthropic: bool) -> Fields:
         """The limit headers of an answer to a key that nothing was reserved for, such as a refusal."""
-        holder = self._holder(principal)
+        holder = self._holders.get(id(principal)) or self._enter(principal)
         unix = self._wall()
-        left = self._table.remaining(holder.key, holder.frame(unix).limits(0), self._clock())
-        balance = self._table.balance(holder.organization) if holder.terms.metered else None
+        left = self._table.remaining(holder.key, holder.frame_at(unix).limits(0), self._clock())
+        balance = self._table.balance(holder.credits_owner) if holder.metered else None
         return holder.headers(left, balance, unix, anthropic=anthropic)
 
-    def _holder(self, principal: Principal) -> Holder:
-        found = self._holders.get(principal.key_id)
-        if found is None or found.principal is not principal:
-            if len(self._holders) >= MAX_CACHED:
-                self._holders.clear()
-            found = self._holders[principal.key_id] = Holder(principal, self._wall())
-        return found
+    def _enter(self, principal: Principal) -> Holder:
+        """Remember a principal by its identity; the holder keeps it alive, so the identity stays its own."""
+        if len(self._holders) >= MAX_CACHED:
+            self._holders.clear()
+        holder = self._holders[id(principal)] = Holder(principal, self._wall())
+        return holder
 
 
 class Strangers:
