@@ -70,6 +70,7 @@ class Journal:
         self._size = 0
         self._segment = 0
         self._retired: list[int] = []  # full segments that have not been synced
+        self._renewed = False  # a segment was made since the last sync
         self._unsynced: list[bytes] = []
         self._kept: deque[bytes] = deque()
         self._next_probe = 0.0
@@ -77,6 +78,11 @@ class Journal:
         self.failure = ""
         self.dropped = 0
         self.failures = 0
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it could write again what a failed sync has lost."""
+        return self._keep_unsynced
 
     @property
     def failed(self) -> bool:
@@ -123,14 +129,16 @@ class Journal:
     def sync(self) -> OSError | None:
         """Force what was appended to the disk. Returns the error when that failed; give it to `sync_failed`."""
         retired, self._retired = self._retired, []
+        renewed, self._renewed = self._renewed, False
         error = None
-        for file in (*retired, self._file):
-            if file < 0:
-                continue
-            try:
-                os.fsync(file)
-            except OSError as failure:
-                error = failure
+        try:
+            for file in (*retired, self._file):
+                if file >= 0:
+                    os.fsync(file)
+            if renewed:  # a new file is only there when its folder says so
+                _sync_folder(self._folder)
+        except OSError as failure:
+            error = failure
         for file in retired:
             os.close(file)
         return error
@@ -211,7 +219,7 @@ class Journal:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._segment += 1
         self._abandon()
-        self._file, self._size = file, 0
+        self._file, self._size, self._renewed = file, 0, True
 
     def _abandon(self) -> None:
         """Write to this segment no more."""
@@ -227,6 +235,14 @@ class Journal:
         self.failures += 1
         self._next_probe = self._clock() + PROBE_SECONDS
         return self.failure
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def alive(folder: Path, epoch: str) -> bool:

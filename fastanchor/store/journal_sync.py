@@ -24,9 +24,14 @@ class JournalSync:
 
     Args:
         policy: "none": never; "group": every `group` seconds; "every": as soon as someone waits in `durable`.
+
+    Raises:
+        ValueError: the journal was made without `keep_unsynced`, which only "none" can do without.
     """
 
     def __init__(self, journal: Journal, policy: Policy = "group", group: float = GROUP_SECONDS) -> None:
+        if policy != "none" and not journal.remembers:
+            raise ValueError("a journal that is synced must remember what was not synced yet")
         self.journal = journal
         self.policy: Policy = policy
         self._group = group

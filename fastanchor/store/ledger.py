@@ -73,24 +73,27 @@ class Ledger:
         self._rule: Rule = rule
         self._sizes: dict[str, int] = {}  # how far each segment was folded, as far as is known here
         self._done: set[str] = set()  # segments that have nothing more to say
+        self._closed: set[str] = set()  # epochs whose workers are dead and that leave nothing open
+        with self.database.reading() as db:
+            for name, size, done in _rows(db, "SELECT name, size, done FROM segment"):
+                self._sizes[name] = size
+                self._finish(name, bool(done))
 
     def fold(self, now: float) -> Folded:
         """Take in what the journals have gained; settle what dead workers left open. Raises StoreError."""
-        found = segments(self.folder)
-        living = {epoch: alive(self.folder, epoch) for epoch in {epoch_of(path) for path in found}}
+        epochs = {epoch_of(path) for path in segments(self.folder)} - self._closed
+        living = {epoch: alive(self.folder, epoch) for epoch in epochs}
+        found = [path for path in segments(self.folder) if epoch_of(path) in living]  # all that the dead have left
         records = damaged = lost = 0
         touched: set[str] = set()
         for path in found:
-            if path.name in self._done:
-                continue
-            dead = not living[epoch_of(path)]
-            while True:
-                step = self._fold_part(path, dead, touched)
-                records, damaged = records + step.records, damaged + step.damaged
-                if not step.more:
-                    break
+            more = path.name not in self._done
+            while more:
+                step = self._fold_part(path, not living[epoch_of(path)], touched)
+                records, damaged, more = records + step.records, damaged + step.damaged, step.more
         for epoch in sorted(epoch for epoch, lives in living.items() if not lives):
             lost += self._settle_lost(epoch, now, touched)
+            self._closed.add(epoch)
         return Folded(records, damaged, lost, frozenset(touched))
 
     def _fold_part(self, path: Path, dead: bool, touched: set[str]) -> _Part:
@@ -109,19 +112,19 @@ class Ledger:
             known, finished = row or (0, 0)
             if known != offset or finished:  # learned before this process began, or by another
                 self._sizes[path.name] = known
-                return _Part(0, 0, not self._finish(path, bool(finished)))
+                return _Part(0, 0, not self._finish(path.name, bool(finished)))
             for record in found.records:
                 _take(db, record, epoch_of(path), touched)
             torn = len(data) - found.size if done else 0
             size = offset + found.size
             db.execute(_SEGMENT, (path.name, epoch_of(path), size, len(found.records), found.damaged, torn, done))
         self._sizes[path.name] = size
-        self._finish(path, done)
+        self._finish(path.name, done)
         return _Part(len(found.records), found.damaged, not last)
 
-    def _finish(self, path: Path, done: bool) -> bool:
+    def _finish(self, name: str, done: bool) -> bool:
         if done:
-            self._done.add(path.name)
+            self._done.add(name)
         return done
 
     def _settle_lost(self, epoch: str, now: float, touched: set[str]) -> int:

@@ -69,6 +69,15 @@ def requests(
     return [_told(row) for row in rows]
 
 
+def request(ledger: Ledger, id: str, organization: str | None = None) -> Row | None:
+    """One request of the log, if it is that organisation's."""
+    where, values = _where(id=id, organization=organization)
+    query = f"SELECT {', '.join(FIELDS)} FROM request WHERE {where}"  # noqa: S608 - names of ours
+    with ledger.database.reading() as db:
+        row: Any = db.execute(query, values).fetchone()
+    return None if row is None else _told(row)
+
+
 def every_request(ledger: Ledger, **which: Any) -> Iterator[Row]:
     """All of the log, read page by page so that nothing else has to wait; arguments as of `requests`."""
     before = None

@@ -383,3 +383,11 @@ async def test_the_end_of_the_keeper_syncs_what_is_left(tmp_path: Path) -> None:
         nursery.cancel_scope.cancel()
     assert journal.mark() == 0
     journal.close()
+
+
+def test_a_journal_that_forgets_is_not_synced(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "e1", keep_unsynced=False)
+    JournalSync(journal, "none")
+    with pytest.raises(ValueError, match="remember"):
+        JournalSync(journal, "group")
+    journal.close()
