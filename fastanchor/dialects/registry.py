@@ -37,6 +37,9 @@ ENDPOINTS: dict[bytes, Endpoint] = {  # all of them POST
     b"/api/v1/chat": Endpoint("chat", "anchor", "chat"),
 }
 
+STORED = b"/v1/responses/"
+"""Below it: responses that were kept, by their id."""
+
 GEMINI_ROOTS = (b"/v1beta/models/", b"/v1/models/", b"/v1alpha/models/")
 GEMINI_VERBS = {
     b"generateContent": Endpoint("generateContent", "gemini", "chat"),
@@ -54,6 +57,8 @@ def endpoint(method: bytes, path: bytes) -> Endpoint | None:
 
 def methods(path: bytes) -> tuple[bytes, ...]:
     """The methods that a path takes here; () when it is none of these."""
+    if path.startswith(STORED) and b"/" not in path[len(STORED) :]:
+        return (b"GET", b"DELETE")
     return () if _at(path) is None else (b"POST",)
 
 

@@ -1,12 +1,16 @@
 """`GET /v1/models` and `/v1/models/{id}`: what a key may use, in the shape its client knows.
 
 Three shapes: OpenAI's by default, Anthropic's when the request carries `anthropic-version`, Codex's catalogue when the
-query has `client_version=`. Names come from the configuration; a channel that takes any model adds none by itself.
+query has `client_version=`. Names come from the configuration; where it has only globs, from the catalogue: the known
+models that match, `MOST_KNOWN` at most. A channel that takes any model adds none by itself.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,6 +24,7 @@ from fastanchor.providers import catalogue
 from fastanchor.wire.message import Request
 
 ROOT = b"/v1/models"
+MOST_KNOWN = 1000
 UNKNOWN = ModelCard("")
 
 
@@ -34,7 +39,7 @@ def listing(request: Request, world: Snapshot, principal: Principal) -> bytes:
     Raises:
         Fault: MODEL_NOT_FOUND for a model that does not exist or that the key may not use (no difference is told).
     """
-    names = [name for name in world.models() if principal.allows_model(name)]
+    names = [name for name in offered(world) if principal.allows_model(name)]
     shape = _shape(request)
     if request.path in (ROOT, ROOT + b"/"):
         return orjson.dumps(shape.page([shape.entry(name, card(world, name)) for name in names]))
@@ -43,6 +48,19 @@ def listing(request: Request, world: Snapshot, principal: Principal) -> bytes:
     if not served or not principal.allows_model(name):
         raise Fault(Kind.MODEL_NOT_FOUND, f"The model '{name[:200]}' does not exist.", param="model")
     return orjson.dumps(shape.entry(name, card(world, name)))
+
+
+def offered(world: Snapshot) -> list[str]:
+    """The names in the configuration, then the known models that its globs serve."""
+    globs = (name for channel in world.channels for name in channel.models if "*" in name)
+    return list(dict.fromkeys((*world.models(), *known(tuple(dict.fromkeys(globs))))))
+
+
+@lru_cache(maxsize=4)
+def known(globs: tuple[str, ...]) -> list[str]:
+    """The models of the catalogue that one of the globs matches."""
+    found = (name for name in catalogue.models() if any(fnmatchcase(name, glob) for glob in globs))
+    return list(islice(found, MOST_KNOWN))
 
 
 def card(world: Snapshot, name: str) -> ModelCard:

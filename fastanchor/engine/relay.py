@@ -61,12 +61,17 @@ async def relay(
 
 
 async def drain(response: Response) -> None:
-    """Read the upstream's end of body, which mostly came with its last event, so that the connection is reused."""
+    """Read the upstream's end of body, which mostly came with its last event, so that the connection is reused.
+
+    Many clients leave the moment they have their terminal marker: that is no reason to lose the connection, nor does
+    it make the answer one that was given up.
+    """
     if response.complete:
         return
     response.idle_timeout = DRAIN_SECONDS
     response.patience = None
     try:
-        await response.read()
+        with trio.CancelScope(shield=True):
+            await response.read()
     except wire.WireError:  # the answer is whole; only the connection is lost
         return

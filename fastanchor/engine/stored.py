@@ -10,6 +10,7 @@ import trio
 from fastanchor.core.channel import Channel, Secret
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.dialects.openai_responses import state
+from fastanchor.dialects.registry import STORED
 from fastanchor.engine.attempt import MAX_ANSWER_BODY, fault_of, origin
 from fastanchor.engine.exchange import Exchange
 from fastanchor.engine.upstreams import Upstreams
@@ -20,12 +21,11 @@ from fastanchor.wire import errors as wire
 if TYPE_CHECKING:
     from fastanchor.engine.conversations import Conversations
 
-ROOT = b"/v1/responses/"
 
 
 def response_id(path: bytes) -> str:
     """The id in the path, "" when the path is no stored response's."""
-    name = path[len(ROOT) :] if path.startswith(ROOT) else b""
+    name = path[len(STORED) :] if path.startswith(STORED) else b""
     return "" if b"/" in name else unquote(name.decode("latin-1"))
 
 

@@ -12,6 +12,7 @@ import trio
 from fastanchor.core.channel import Channel, Secret, Timeouts
 from fastanchor.core.receipt import Receipt
 from fastanchor.core.snapshot import Snapshot
+from fastanchor.engine.conversations import Conversations
 from fastanchor.engine.gateway import Gateway
 from fastanchor.settings.secrets import key_digest
 from fastanchor.wire.listen import bind, serve
@@ -42,13 +43,15 @@ class Running:
 
 
 @asynccontextmanager
-async def running(world: Snapshot) -> AsyncIterator[Running]:
+async def running(world: Snapshot, conversations: Conversations | None = None) -> AsyncIterator[Running]:
     """Run a gateway with this configuration on a free port."""
     receipts: list[Receipt] = []
     listener = bind("127.0.0.1:0")
     try:
         with Pool() as pool:
-            gateway = Gateway(world, pool, PEPPER, sinks=(receipts.append,), random=Random(7))
+            gateway = Gateway(
+                world, pool, PEPPER, sinks=(receipts.append,), random=Random(7), conversations=conversations
+            )
             async with trio.open_nursery() as nursery:
                 await nursery.start(serve, listener, gateway)
                 yield Running(gateway, listener.getsockname()[1], pool, receipts)
