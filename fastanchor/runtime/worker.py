@@ -29,11 +29,12 @@ from fastanchor.runtime.log import AccessLog
 from fastanchor.runtime.phase import Phase
 from fastanchor.settings.compile import Settings
 from fastanchor.settings.problem import SettingsError
+from fastanchor.settings.schema import Limits
 from fastanchor.settings.server import ServerSettings
 from fastanchor.settings.tls import KeyPair, TlsSettings
 from fastanchor.wire.dial import Origin
 from fastanchor.wire.hits import limit_hits
-from fastanchor.wire.limits import ServerLimits, default_connections
+from fastanchor.wire.limits import H2Limits, ServerLimits, default_connections
 from fastanchor.wire.listen import serve
 from fastanchor.wire.message import Reply, Request
 from fastanchor.wire.pool import Pool
@@ -68,11 +69,35 @@ def wire_limits(server: ServerSettings) -> ServerLimits:
         head_deadline=limits.head_seconds,
         body=limits.body_bytes,
         body_stall=limits.body_seconds,
+        body_rate=limits.body_bytes_per_second,
+        body_grace=limits.body_grace_seconds,
+        linger_bytes=limits.linger_bytes,
+        linger=limits.linger_seconds,
         idle=limits.keep_alive_seconds,
         requests=limits.requests_per_connection,
         write_stall=limits.write_stall_seconds,
         connections=min(limits.max_connections or default_connections(), default_connections()),
         half_close_aborts=server.half_close_aborts,
+        handshake=limits.tls_handshake_seconds,
+        h2=h2_limits(limits),
+    )
+
+
+def h2_limits(limits: Limits) -> H2Limits:
+    """Those of HTTP/2."""
+    return H2Limits(
+        streams=limits.h2_streams,
+        stream_window=limits.h2_stream_window_bytes,
+        connection_window=limits.h2_connection_window_bytes,
+        continuations=limits.h2_continuations,
+        resets=limits.h2_resets,
+        pings=limits.h2_pings,
+        settings=limits.h2_settings,
+        glitches=limits.h2_glitches,
+        unsent=limits.h2_unsent_bytes,
+        preface=limits.h2_preface_seconds,
+        header_block=limits.h2_header_seconds,
+        window_stall=limits.h2_window_seconds,
     )
 
 

@@ -34,6 +34,7 @@ SecretText: TypeAlias = Annotated[
 ]
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
 Positive: TypeAlias = Annotated[int, Meta(ge=1, le=2**31)]
+Window: TypeAlias = Annotated[int, Meta(ge=65_535, le=2**31 - 1)]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400)]
 SecondsOrOff: TypeAlias = Annotated[float, Meta(ge=0, le=86_400)]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
@@ -97,6 +98,19 @@ class Limits(Section, frozen=True, kw_only=True):
     write_stall_seconds: Seconds = 60.0
     linger_bytes: Positive = 64 * 1024
     linger_seconds: SecondsOrOff = 2.0
+    tls_handshake_seconds: Seconds = 5.0
+    h2_streams: Positive = 100
+    h2_stream_window_bytes: Window = 65_535
+    h2_connection_window_bytes: Window = 1024 * 1024
+    h2_continuations: Count = 8
+    h2_resets: Positive = 100
+    h2_pings: Positive = 50
+    h2_settings: Positive = 20
+    h2_glitches: Positive = 1_000
+    h2_unsent_bytes: Positive = 1024 * 1024
+    h2_preface_seconds: Seconds = 5.0
+    h2_header_seconds: Seconds = 5.0
+    h2_window_seconds: Seconds = 30.0
     max_connections: Positive | None = None
     backlog: Positive = 1_024
 
