@@ -139,9 +139,15 @@ cdef inline Offset count(Text text, Offset at, Offset end) noexcept nogil:
     return at if at - start <= DIGITS else ODD
 
 
+cdef inline Offset repeated(Text text, Offset at, Offset end, Offset start, Offset stop) noexcept nogil:
+    cdef Py_ssize_t size = stop - start
+    return at + size if end - at >= size and memcmp(text + at, text + start, size) == 0 else ODD
+
+
 cdef enum Kind:
     LITERAL  # the bytes of tokens that stay the same
     SAID     # the text
+    AGAIN    # the text once more, byte for byte
     IDLE     # a string that means nothing
     COUNT    # a number in `counts`
 
@@ -208,6 +214,8 @@ cdef class Shape:
                     stop[0] = at
                     if at - start[0] == 2:
                         return ODD
+                elif part.kind == AGAIN:
+                    at = repeated(text, at, end, start[0], stop[0])
                 else:
                     at = count(text, at, end) if part.kind == COUNT else string(text, at, end)
             if at == ODD:
@@ -251,7 +259,7 @@ cdef class Shape:
         return True
 
     cdef bint learn_in(self, bytes raw, bytes text, tuple idle, bytes counts) except -1:
-        """Take the event apart: `text` (a JSON string as orjson writes it) must be the value of one member."""
+        """Take the event apart: `text` (a JSON string as orjson writes it) must be a value in it."""
         cdef Text base = <Text>PyBytes_AS_STRING(raw)
         cdef Offset end = PyBytes_GET_SIZE(raw), at = raw.find(b"{"), stop, after
         cdef int depth = 0
@@ -277,7 +285,7 @@ cdef class Shape:
                 if after < end and base[after] == c":":
                     name = raw[at + 1:stop - 1] if depth == 1 else name
                 elif self.same(base, at, stop, text):
-                    if found or not self.slot(SAID, base, at, stop):
+                    if not self.slot(AGAIN if found else SAID, base, at, stop):
                         return False
                     found, at = True, stop
                     continue
@@ -387,6 +395,7 @@ cdef class Lane:
     """See `translate`."""
 
     cdef public long long number
+    cdef readonly long long carried
     cdef tuple idle
     cdef bytes counts
     cdef bytes counter
@@ -471,6 +480,7 @@ cdef class Lane:
             spell(&self.texts, text, start + 1, stop - 1)
             shape.write(&OUT, self.number, self.texts.bytes + before, self.texts.size - before)
             self.number += 1
+            self.carried += 1
             last, at = at, next
             self.patience = min(self.patience + 1, MOST_PATIENCE)
         if shape.counted and at > last:

@@ -16,6 +16,7 @@ class Lane:
 
     def __init__(self, *, idle: tuple[bytes, ...] = (), counts: bytes = b"", counter: bytes = b"") -> None:
         self.number = 0
+        self.carried = 0
 
     def feed(self, data: Data, general: General) -> bytes:
         return general(data if type(data) is bytes else bytes(data), False)

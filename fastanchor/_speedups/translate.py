@@ -12,7 +12,8 @@ stands before the general way (a decoder and an encoder) and learns from it:
 The lane takes an event only if it is, byte for byte, the one that it has learned, but for
 
 - the text: a valid JSON string that is not empty. It is copied; escapes that orjson would not have written are spelled
-  as orjson spells them, so that the bytes are those of the general way;
+  as orjson spells them, so that the bytes are those of the general way. Where the text was there twice, as vendors do
+  with reasoning, it must be there twice again;
 - white space around the tokens of its JSON (Anthropic pads its events so);
 - strings of top-level members named in `idle`, which mean nothing to the decoder;
 - positive whole numbers inside the top-level member `counts`: cumulative counters, of which the last count;
@@ -22,7 +23,7 @@ no knowledge of formats here, and nothing that could drift away from the general
 learned event leaves the state of decoder and encoder as it found it, but for counters in which texts add up.
 
 `counter` names the member of an outgoing event that numbers the events (with its quotes and colon); `number` is the
-next one. Events that are cut by a read, or longer than 64 KiB, go the general way; nothing is ever held back. Texts
+next one. `carried` is how many events the lane has taken. Events that are cut by a read, or longer than 64 KiB, go the general way; nothing is ever held back. Texts
 are kept until they are taken, 4 KiB at most, then one event goes the general way. A lane that finds nothing to do
 steps aside for good.
 """
