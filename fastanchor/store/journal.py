@@ -98,9 +98,11 @@ class Journal:
         """Append the record of an admission. Raises JournalFailed; then nothing was written."""
         if self.failure and not self._due():
             raise JournalFailed(self.failure)
+        line = frame(record)
         try:
-            self._flush()
-            self._append(frame(record))
+            if self._kept:
+                self._flush()
+            self._append(line)
         except OSError as error:
             raise JournalFailed(self._fail(error)) from error
         self.failure = ""
@@ -172,7 +174,8 @@ class Journal:
     def _append_or_keep(self, line: bytes) -> None:
         if not self.failure or self._due():
             try:
-                self._flush()
+                if self._kept:
+                    self._flush()
                 self._append(line)
             except OSError as error:
                 self._fail(error)
@@ -192,26 +195,27 @@ class Journal:
 
     def _append(self, line: bytes) -> None:
         """Write one line whole, or not at all. Raises OSError."""
-        if self._file < 0 or self._size + len(line) > self._segment_bytes:
+        size = len(line)
+        if self._file < 0 or self._size + size > self._segment_bytes:
             self._rotate()
-        written = 0
-        try:
-            while written < len(line):
-                written += os.write(self._file, line[written:] if written else line)
-        except OSError:
-            if written:
-                self._take_back()
-            raise
-        self._size += written
+        written = os.write(self._file, line)
+        if written < size:
+            self._write_rest(line, written)
+        self._size += size
         if self._keep_unsynced:
             self._unsynced.append(line)
 
-    def _take_back(self) -> None:
-        """Cut a part of a line off again."""
+    def _write_rest(self, line: bytes, written: int) -> None:
+        """Complete a line, or cut its beginning off again. Raises OSError."""
         try:
-            os.ftruncate(self._file, self._size)
+            while written < len(line):
+                written += os.write(self._file, line[written:])
         except OSError:
-            self._abandon()
+            try:
+                os.ftruncate(self._file, self._size)
+            except OSError:
+                self._abandon()
+            raise
 
     def _rotate(self) -> None:
         """Start the next segment. Raises OSError."""
