@@ -54,14 +54,15 @@ class MemoryUpstreams:
         """See `engine.upstreams.Upstreams`."""
         one = self.played[origin.port]
         one.seen.append(trio.current_time())
+        number = len(one.seen)
         one.bodies.append(body)
         one.open += 1
         one.most_open = max(one.most_open, one.open)
         try:
             await trio.lowlevel.checkpoint()
-            fault = one.fault if one.fault.due(len(one.seen), trio.current_time()) else GOOD
+            fault = one.fault if one.fault.due(number, trio.current_time()) else GOOD
             await _fail(fault, connect_timeout, first_byte_timeout)
-            script = _script(one, fault, method, target, headers, body)
+            script = _script(one, fault, number, method, target, headers, body)
             within = math.inf if first_byte_timeout is None else first_byte_timeout
             return await _head(one, script, trio.current_time() + within)
         except BaseException:
@@ -86,14 +87,14 @@ async def _fail(fault: Fault, connect_timeout: float, first_byte_timeout: float 
 
 
 def _script(
-    one: Played, fault: Fault, method: bytes, target: bytes, headers: Headers, body: bytes
+    one: Played, fault: Fault, number: int, method: bytes, target: bytes, headers: Headers, body: bytes
 ) -> demo.Script:
     if fault.status:
         return fault.script(time.time() + trio.current_time())
     fields = [(b"x-demo-fault", fault.words.encode("ascii")), (b"x-demo-pace", b"p20")] if fault.words else []
     path = target[len(one.prefix) :] if target.startswith(one.prefix.encode()) else target
     kept = [(name, value) for name, value in headers if not name.startswith(b"x-demo-")]
-    return demo.answer(method, path, [*kept, *fields], body, number=len(one.seen))
+    return demo.answer(method, path, [*kept, *fields], body, number=number)
 
 
 async def _head(one: Played, script: demo.Script, deadline: float) -> MemoryResponse:

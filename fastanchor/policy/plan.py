@@ -336,9 +336,11 @@ class Plan:
 
     def _wait(self, fault: Fault, waiting: Waiting) -> float:
         """The provider's own wait, a little longer so that not all come back at once; else a backoff."""
-        if fault.retry_after is None:
+        asked = fault.retry_after
+        if asked is None:
             return self._backoff(waiting)
-        return fault.retry_after * (1.0 + 0.1 * self.random.random())
+        jittered = asked * (1.0 + 0.1 * self.random.random())
+        return min(jittered, LONGEST_WAIT) if asked <= LONGEST_WAIT else asked
 
     def _backoff(self, waiting: Waiting) -> float:
         """Full jitter: anything up to a bound that doubles with each try."""
