@@ -50,9 +50,10 @@ class Keyring:
         self.keys: dict[bytes, Principal] = {}
 
     def replan(self, plans: Mapping[str, Plan]) -> None:
-        """Take over other plans, with the next `refresh`."""
-        self._plans = plans
-        self._version = 0
+        """Take over other plans, with the next `refresh`; it reads every key again, but only if a plan has changed."""
+        if dict(plans) != dict(self._plans):
+            self._plans = plans
+            self._version = 0
 
     def refresh(self) -> list[Principal]:
         """Take over what has changed. Returns the keys that are new or different. Raises StoreError."""

@@ -191,6 +191,16 @@ def test_only_what_changed_is_read_again(store: KeyStore, ring: Keyring) -> None
     assert len(ring.keys) == 5
 
 
+def test_the_same_plans_again_cost_nothing(store: KeyStore, ring: Keyring) -> None:
+    make(store)
+    ring.refresh()
+    ring.replan(dict(PLANS))
+    assert ring.refresh() == []
+    ring.replan({"pro": Plan("pro", requests_per_minute=5)})
+    (found,) = ring.refresh()
+    assert found.plan.requests_per_minute == 5
+
+
 def test_a_worker_without_a_database_has_no_keys_yet(path: Path, ring: Keyring) -> None:
     assert ring.refresh() == []
     store = KeyStore(path, PEPPER)
