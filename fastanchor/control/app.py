@@ -1,54 +1,95 @@
-"""The control plane's ASGI application.
+"""The control plane's ASGI application: metrics, keys, usage, the log of requests, the state of channels.
 
-It asks workers through `gather`, which is handed in: how it reaches them is not its business.
+It asks workers through `gather`, which is handed in: how it reaches them is not its business. Databases are asked in
+threads. One that cannot be used costs its own pages a 503 and nothing else.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import trio
+
 from fastanchor.control import metrics
+from fastanchor.control.accounts import Accounts
+from fastanchor.control.keys import Keys
+from fastanchor.control.request import Answer, Asked, Receive, Scope, Send, read, refused, told
+from fastanchor.core.faults import Fault, Kind
+from fastanchor.store.sqlite import StoreError
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+log = logging.getLogger("fastanchor")
+
 Gather = Callable[[], Awaitable[list[dict[str, Any]]]]
-Answer = tuple[int, bytes, bytes]  # status, content type, body
 
-JSON = b"application/json"
 METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+THREADS = 8
 
 
 class Control:
-    """Routes control paths. `gather` yields the state of every worker that answers."""
+    """Routes control paths.
 
-    def __init__(self, gather: Gather) -> None:
+    Args:
+        gather: the state of every worker that answers.
+        keys, accounts: called when they are first needed; raise StoreError while their database cannot be used.
+    """
+
+    def __init__(self, gather: Gather, keys: Callable[[], Keys], accounts: Callable[[], Accounts]) -> None:
         self.gather = gather
-        self.routes: dict[tuple[str, str], Callable[[Scope], Awaitable[Answer]]] = {
-            ("GET", "/metrics"): self.metrics,
-        }
+        self.keys = keys
+        self.accounts = accounts
+        self._threads: trio.CapacityLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request (ASGI 3)."""
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
-            return
-        if scope["type"] != "http":
-            return
-        handler = self.routes.get((scope["method"], scope["path"]))
-        status, kind, body = await handler(scope) if handler is not None else _missing()
-        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        elif scope["type"] == "http":
+            answer = await self._answer(scope, receive)
+            headers = [(b"content-type", answer.kind), (b"content-length", b"%d" % len(answer.body))]
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            await send({"type": "http.response.body", "body": answer.body})
 
-    async def metrics(self, scope: Scope) -> Answer:
-        """The Prometheus page."""
-        return 200, METRICS_TYPE, metrics.render(await self.gather())
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        try:
+            return await self._route(await read(scope, receive))
+        except Fault as fault:
+            return refused(fault)
+        except StoreError as error:
+            log.error("%s cannot be answered: %s", scope["path"], error)
+            return refused(Fault(Kind.SERVICE_UNAVAILABLE, "The database cannot be used at the moment."))
+        except Exception:
+            log.exception("%s failed", scope["path"])
+            return refused(Fault(Kind.INTERNAL_ERROR))
 
+    async def _route(self, asked: Asked) -> Answer:
+        match asked.path:
+            case ("metrics",):
+                return Answer(200, METRICS_TYPE, metrics.render(await self.gather()))
+            case ("v1", "organizations", _, "api-keys", *_):
+                return await self._in_thread(lambda: self.keys().answer(asked))
+            case ("v1", "usage"):
+                return await self._in_thread(lambda: self.accounts().usage(asked))
+            case ("v1", "credits"):
+                return await self._in_thread(lambda: self.accounts().credits(asked))
+            case ("admin", "requests") | ("admin", "requests", _):
+                return await self._in_thread(lambda: self.accounts().requests(asked))
+            case ("admin", "channels"):
+                return await self._channels(asked)
+        raise Fault(Kind.NOT_FOUND)
 
-def _missing() -> Answer:
-    return 404, JSON, b'{"error":{"message":"Not found.","type":"invalid_request_error","code":"not_found"}}'
+    async def _channels(self, asked: Asked) -> Answer:
+        """What each worker knows of each channel, for the operator."""
+        if not asked.who().operator:
+            raise Fault(Kind.PERMISSION_DENIED, "Only the operator's admin key sees channels.")
+        rows = [{"worker": state["slot"], **row} for state in await self.gather() for row in state["channels"]]
+        return told({"object": "list", "data": rows})
+
+    async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
+        if self._threads is None:
+            self._threads = trio.CapacityLimiter(THREADS)
+        return await trio.to_thread.run_sync(work, limiter=self._threads)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -24,6 +24,7 @@ class Snapshot:
     keys: dict[bytes, Principal] = field(default_factory=dict)
     cards: dict[str, ModelCard] = field(default_factory=dict)
     auth: bool = True
+    auto_auth: bool = False  # open only until the first key is issued
     admin_digest: bytes = b""
     anthropic_done: bool = True  # `data: [DONE]` after message_stop
     keep_alive: float = 15.0  # seconds of upstream silence before keep-alive bytes; 0: none

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 
 import trio
 
 from fastanchor.core.faults import Fault, Kind
+from fastanchor.core.principal import Principal
 from fastanchor.core.receipt import Receipt
 from fastanchor.core.route import Route
 from fastanchor.core.snapshot import Snapshot
@@ -38,6 +39,7 @@ from fastanchor.engine.upstreams import Upstreams
 from fastanchor.policy.asked import Asked, Candidate
 from fastanchor.policy.plan import Plan
 from fastanchor.store.admission import Admission
+from fastanchor.store.keyring import Keyring
 from fastanchor.store.shm import Strangers
 from fastanchor.wire import errors as wire
 from fastanchor.wire.message import Reply, Request
@@ -50,6 +52,8 @@ STATEFUL = frozenset(("background", "conversation"))
 """Options of a call that only a provider with a state of its own can serve."""
 
 JSON = (b"content-type", b"application/json")
+
+NO_KEYS: Mapping[bytes, Principal] = {}
 
 Sink = Callable[[Receipt], None]
 Elsewhere = Callable[[Request, Reply, str], Awaitable[bool]]
@@ -67,6 +71,7 @@ class Gateway:
         conversations: what is kept of responses; without it nothing is.
         books: limits and journal; without them nothing is limited or accounted for.
         strangers: counts unknown keys by address.
+        ring: the holders of the store's keys, kept up to date by somebody else.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Gateway:
         conversations: Conversations | None = None,
         books: Admission | None = None,
         strangers: Strangers | None = None,
+        ring: Keyring | None = None,
         random: Random | None = None,
     ) -> None:
         self.world = world
@@ -90,6 +96,7 @@ class Gateway:
         self.conversations = conversations
         self.books = books
         self.strangers = strangers
+        self.ring = ring
         self.random = random or Random()  # noqa: S311 - balances load, guards nothing
         self.traffic = Traffic()
         self.candidates = Candidates()
@@ -165,7 +172,7 @@ class Gateway:
 
     async def _serve(self, exchange: Exchange, reply: Reply) -> None:
         request = exchange.request
-        self._identify(exchange)
+        exchange.principal = self.whoever(request, gemini=exchange.spoken.name == "gemini")
         path = request.path.decode("latin-1")
         permit_endpoint(exchange.principal, path, "inference")
         body = await request.body()
@@ -211,12 +218,15 @@ class Gateway:
         exchange.answer_bytes = len(body)
         await reply.respond(200, [JSON, *id_headers(exchange.request_id), *exchange.limit_fields], body)
 
-    def _identify(self, exchange: Exchange) -> None:
-        """Who asks; an address that tries many unknown keys is told to wait."""
-        request = exchange.request
-        gemini = exchange.spoken.name == "gemini"
+    def whoever(self, request: Request, *, gemini: bool = False) -> Principal:
+        """Who asks. An address that tries many unknown keys is told to wait.
+
+        Raises:
+            Fault: INVALID_API_KEY, PERMISSION_DENIED or RATE_LIMIT.
+        """
+        issued = NO_KEYS if self.ring is None else self.ring.keys
         try:
-            exchange.principal = identify(request, exchange.world, self.pepper, gemini=gemini)
+            return identify(request, self.world, self.pepper, issued, gemini=gemini)
         except Fault as fault:
             too_many = fault.kind is Kind.INVALID_API_KEY and self.strangers and self.strangers.failed(request.peer)
             raise too_many or fault from None
@@ -239,7 +249,7 @@ class Gateway:
         request = exchange.request
         if self.conversations is not None and stored.response_id(request.path):
             exchange.endpoint = "responses.stored"
-            self._identify(exchange)
+            exchange.principal = self.whoever(request, gemini=exchange.spoken.name == "gemini")
             permit_endpoint(exchange.principal, request.path.decode("latin-1"), "inference")
             await self._respond(exchange, reply, await stored.serve(exchange, self.conversations, self.pool))
             return
@@ -250,7 +260,7 @@ class Gateway:
         if request.method not in (b"GET", b"HEAD"):
             raise Fault(Kind.METHOD_NOT_ALLOWED)
         exchange.endpoint = "models"
-        self._identify(exchange)
+        exchange.principal = self.whoever(request, gemini=exchange.spoken.name == "gemini")
         await self._respond(exchange, reply, models.listing(request, exchange.world, exchange.principal))
 
     async def _tell(self, exchange: Exchange, reply: Reply, fault: Fault) -> None:

@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from hashlib import blake2b
 from ipaddress import ip_address, ip_network
 from urllib.parse import unquote_to_bytes
@@ -49,19 +50,21 @@ def _carried(request: Request, gemini: bool) -> list[bytes]:
     return carried
 
 
-def identify(request: Request, world: Snapshot, pepper: bytes, *, gemini: bool = False) -> Principal:
-    """The holder of the request's key.
+def identify(
+    request: Request, world: Snapshot, pepper: bytes, issued: Mapping[bytes, Principal], *, gemini: bool = False
+) -> Principal:
+    """The holder of the request's key: of the configuration, or `issued` by the store.
 
     Raises:
         Fault: INVALID_API_KEY for a missing, unknown or expired key, PERMISSION_DENIED for a foreign address.
     """
-    if not world.auth:
+    if not world.auth and not (world.auto_auth and issued):
         return ANYONE
     key = credential(request, gemini=gemini)
     if key is None or len(key) > MAX_CREDENTIAL:
         raise Fault(Kind.INVALID_API_KEY)
     digest = blake2b(key, key=pepper, digest_size=16).digest()
-    principal = ADMIN if digest == world.admin_digest else world.keys.get(digest)
+    principal = ADMIN if digest == world.admin_digest else world.keys.get(digest) or issued.get(digest)
     if principal is None or (principal.expires is not None and principal.expires <= time.time()):
         raise Fault(Kind.INVALID_API_KEY)
     if principal.addresses and not _from(request.peer, principal.addresses):

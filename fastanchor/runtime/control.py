@@ -15,10 +15,16 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 from hypercorn.typing import ASGIFramework
 
+from fastanchor.control.accounts import Accounts
 from fastanchor.control.app import Control
+from fastanchor.control.keys import Keys
+from fastanchor.core.principal import Principal
 from fastanchor.settings.compile import Settings
 from fastanchor.store import shm
 from fastanchor.store.bookkeeper import Bookkeeper
+from fastanchor.store.keyring import INTERVAL, Keyring
+from fastanchor.store.keys import DATABASE, KeyStore
+from fastanchor.store.sqlite import StoreError
 from fastanchor.wire import errors as wire
 from fastanchor.wire.dial import Origin
 from fastanchor.wire.pool import Pool
@@ -58,17 +64,68 @@ class Links:
         states.append(orjson.loads(body))
 
 
-def bookkeeper(state_dir: Path, settings: Settings) -> Bookkeeper:
-    """The one writer of the ledger, with the accounts of the configured keys wanted."""
-    table, _ = shm.open_tables(state_dir)
-    ledger = settings.server.ledger
-    keeper = Bookkeeper(state_dir, table, rule=ledger.lost_requests, retention=ledger.retention_days * 86_400)
-    keeper.expect(settings.snapshot.keys.values())
-    return keeper
+class Office:
+    """The databases of the control process: the one writer of the ledger, and the keys."""
+
+    def __init__(self, state_dir: Path, settings: Settings, pepper: bytes) -> None:
+        self.state_dir = state_dir
+        self.settings = settings
+        self.pepper = pepper
+        self.table, _ = shm.open_tables(state_dir)
+        self.ring = Keyring(state_dir / DATABASE, settings.snapshot.plans)
+        ledger = settings.server.ledger
+        self.keeper = Bookkeeper(
+            state_dir, self.table, rule=ledger.lost_requests, retention=ledger.retention_days * 86_400
+        )
+        self._store: KeyStore | None = None
+        self.expect()
+
+    def take(self, settings: Settings) -> None:
+        """Take over a new configuration."""
+        self.settings = settings
+        self.ring.replan(settings.snapshot.plans)
+        self.expect()
+
+    def expect(self) -> None:
+        """See to it that the accounts of all keys are open."""
+        try:
+            self.ring.refresh()
+        except StoreError as error:
+            log.error("keys cannot be read: %s", error)
+        self.keeper.expect([*self.settings.snapshot.keys.values(), *self.ring.keys.values()])
+
+    async def follow(self) -> None:
+        """Learn of keys that another process has changed, until cancelled."""
+        seen = self.table.counter(shm.KEYS_CHANGED)
+        while True:
+            await trio.sleep(INTERVAL)
+            now = self.table.counter(shm.KEYS_CHANGED)
+            if now != seen:
+                seen = now
+                await trio.to_thread.run_sync(self.expect)
+
+    def keys(self) -> Keys:
+        """Raises StoreError."""
+        if self._store is None:
+            self._store = KeyStore(self.state_dir / DATABASE, self.pepper, changed=self._changed)
+        return Keys(self._store, self._holder)
+
+    def accounts(self) -> Accounts:
+        """Raises StoreError."""
+        return Accounts(self.keeper.ledger)
+
+    def _changed(self) -> None:
+        self.expect()
+        self.table.bump(shm.KEYS_CHANGED)
+
+    def _holder(self, key_id: str) -> Principal | None:
+        holders = (*self.ring.keys.values(), *self.settings.snapshot.keys.values())
+        return next((principal for principal in holders if principal.key_id == key_id), None)
 
 
 async def _main(
-    listener: socket.socket, links: list[str], lifeline: int, state_dir: Path, load: Callable[[], Settings]
+    listener: socket.socket, links: list[str], lifeline: int, state_dir: Path, pepper: bytes,
+    load: Callable[[], Settings],
 ) -> None:
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]
@@ -76,13 +133,13 @@ async def _main(
     config.graceful_timeout = 1.0
     config.loglevel = "WARNING"
     reach = Links(links)
-    settings = load()
-    keeper = bookkeeper(state_dir, settings)
-    app = cast(ASGIFramework, Control(reach.gather))
+    office = Office(state_dir, load(), pepper)
+    app = cast(ASGIFramework, Control(reach.gather, office.keys, office.accounts))
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve, app, config)
-            nursery.start_soon(keeper.run)
+            nursery.start_soon(office.keeper.run)
+            nursery.start_soon(office.follow)
 
             async def until_gone() -> None:
                 await trio.lowlevel.wait_readable(lifeline)
@@ -93,11 +150,12 @@ async def _main(
                 if number == signal.SIGTERM:
                     nursery.cancel_scope.cancel()
                 else:
-                    keeper.expect(load().snapshot.keys.values())
+                    office.take(load())
 
 
 def run_control(
-    listener: socket.socket, links: list[str], lifeline: int, state_dir: Path, load: Callable[[], Settings]
+    listener: socket.socket, links: list[str], lifeline: int, state_dir: Path, pepper: bytes,
+    load: Callable[[], Settings],
 ) -> None:
     """Be the control process until told to stop."""
-    trio.run(_main, listener, links, lifeline, state_dir, load)
+    trio.run(_main, listener, links, lifeline, state_dir, pepper, load)

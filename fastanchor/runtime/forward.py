@@ -1,20 +1,28 @@
 """The way from the data plane to the control process: a plain reverse proxy over its unix socket.
 
-Users see one port. A control process that is down costs its own pages a 503 and nothing else.
+Users see one port. The worker says who asks, and the control process takes its word. A control process that is down
+costs its own pages a 503 and nothing else.
 """
 
 from __future__ import annotations
 
+import orjson
+
+from fastanchor.core.faults import Fault
+from fastanchor.core.principal import Principal
+from fastanchor.dialects.registry import dialect
+from fastanchor.engine.gateway import Gateway
 from fastanchor.engine.headers import id_headers
 from fastanchor.wire import errors as wire
 from fastanchor.wire.dial import Origin
 from fastanchor.wire.message import OWN_FIELDS, Reply, Request
-from fastanchor.wire.pool import Pool
 
-EXACT = frozenset((b"/metrics", b"/pricing", b"/dashboard"))
-PREFIXES = (b"/dashboard/", b"/v1/organizations/", b"/admin/", b"/pricing/")
+OPEN = frozenset((b"/metrics",))
+EXACT = OPEN | frozenset((b"/v1/usage", b"/v1/credits"))
+PREFIXES = (b"/v1/organizations/", b"/admin/")
 MAX_BODY = 1024 * 1024
-PASSED = frozenset((b"authorization", b"x-api-key", b"content-type", b"accept", b"cookie", b"origin", b"if-none-match"))
+PASSED = frozenset((b"content-type", b"accept"))
+PRINCIPAL = b"x-fastanchor-principal"
 
 
 def controls(path: bytes) -> bool:
@@ -22,16 +30,22 @@ def controls(path: bytes) -> bool:
     return path in EXACT or path.startswith(PREFIXES)
 
 
-async def forward(pool: Pool, control: Origin, request: Request, reply: Reply, request_id: str) -> bool:
+async def forward(gateway: Gateway, control: Origin, request: Request, reply: Reply, request_id: str) -> bool:
     """Pass the request on and its answer back; False when the path is not the control process's."""
     if not controls(request.path):
         return False
     request.max_body = MAX_BODY
+    try:
+        named = [] if request.path in OPEN else [(PRINCIPAL, _told(gateway.whoever(request)))]
+    except Fault as fault:
+        answer_fields = [(b"content-type", b"application/json"), *id_headers(request_id)]
+        await reply.respond(fault.status, answer_fields, dialect("openai_chat").fault(fault, request_id))
+        return True
     body = await request.body()
     fields = [(name, value) for name, value in request.headers if name in PASSED]
-    fields += [(b"x-request-id", request_id.encode()), (b"x-forwarded-for", request.peer.encode())]
+    fields += [(b"x-request-id", request_id.encode()), *named]
     try:
-        response = await pool.request(
+        response = await gateway.pool.request(
             control, request.method, request.target, fields, body, connect_timeout=2.0, first_byte_timeout=30.0
         )
         answer = await response.read_all(16 * MAX_BODY)
@@ -43,3 +57,8 @@ async def forward(pool: Pool, control: Origin, request: Request, reply: Reply, r
     kept = [(n, v) for n, v in response.headers if n not in OWN_FIELDS]
     await reply.respond(response.status, [*kept, *id_headers(request_id)], answer)
     return True
+
+
+def _told(principal: Principal) -> bytes:
+    """Who asks, as the control process reads it."""
+    return orjson.dumps([principal.key_id, principal.organization, sorted(principal.scopes)])

@@ -11,13 +11,14 @@ from functools import partial
 from pathlib import Path
 
 from fastanchor._speedups import PURE_WANTED, compiled
-from fastanchor.runtime.state import StateDir
 from fastanchor.runtime.supervisor import Supervisor, bind_slots
 from fastanchor.runtime.worker import Post, run_worker
 from fastanchor.settings.compile import Settings
 from fastanchor.settings.load import load, source
 from fastanchor.settings.problem import SettingsError
 from fastanchor.store import shm
+from fastanchor.store.pepper import load_pepper
+from fastanchor.store.state_dir import claim
 from fastanchor.wire.dial import Origin
 from fastanchor.wire.listen import bind
 
@@ -59,24 +60,26 @@ class Instance:
         """Serve until told to stop. Returns the exit code.
 
         Raises:
-            StateInUse: another instance has the state directory.
+            StateDirInUse: another instance has the state directory.
+            PepperError: the secret of the key digests cannot be trusted.
             OSError: an address is taken, or the state directory cannot be written.
         """
-        state = StateDir(Path(self.settings.server.state_dir).absolute())
-        self.pepper = state.pepper()
+        state_dir = Path(self.settings.server.state_dir).absolute()
+        self._claim = claim(state_dir)
+        self.pepper = load_pepper(state_dir / "pepper")
         self.settings = self.load()
         supervisor = Supervisor(self.path, self.settings, self.environ)
         workers = self.settings.server.workers or os.cpu_count() or 1
-        shm.prepare(state.path, owners=2 * len(self.settings.snapshot.keys), workers=workers)
+        shm.prepare(state_dir, owners=2 * len(self.settings.snapshot.keys), workers=workers)
         slots = bind_slots(self.settings.server, workers)
         self._announce(slots[0])
         control = bind(f"unix:{supervisor.run_dir}/control")
         links = [bind(f"unix:{supervisor.run_dir}/worker-{i}") for i in range(workers)]
         for i, listeners in enumerate(slots):
-            self._add_worker(supervisor, i, listeners, links[i], state.path)
+            self._add_worker(supervisor, i, listeners, links[i], state_dir)
         if self.settings.demo:
             self._add_demo(supervisor)
-        self._add_control(supervisor, control, workers, state.path)
+        self._add_control(supervisor, control, workers, state_dir)
         return supervisor.run()
 
     def _add_worker(
@@ -113,7 +116,7 @@ class Instance:
             from fastanchor.runtime.control import run_control  # hypercorn is not for the other processes
 
             links = [f"{supervisor.run_dir}/worker-{i}" for i in range(workers)]
-            run_control(listener, links, lifeline, state_dir, self._fresh)
+            run_control(listener, links, lifeline, state_dir, self.pepper, self._fresh)
 
         supervisor.add("control", main)
 

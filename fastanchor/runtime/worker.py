@@ -22,6 +22,7 @@ from fastanchor.core.receipt import Receipt
 from fastanchor.engine.conversations import Conversations
 from fastanchor.engine.gateway import Gateway
 from fastanchor.engine.meters import Meters
+from fastanchor.policy.health import Health
 from fastanchor.runtime import probes
 from fastanchor.runtime.books import Books
 from fastanchor.runtime.forward import forward
@@ -129,7 +130,7 @@ class Worker:
         sinks: tuple[Callable[[Receipt], None], ...] = (self.meters.count,)
         if self.access is not None:
             sinks += (self.access,)
-        self.books = Books(post.state_dir, post.slot, settings.server.ledger)
+        self.books = Books(post.state_dir, post.slot, settings)
         self.conversations = Conversations(
             post.state_dir / "responses.sqlite", settings.server.responses_retention
         )
@@ -142,6 +143,7 @@ class Worker:
             conversations=self.conversations,
             books=self.books.admission,
             strangers=self.books.strangers,
+            ring=self.books.ring,
         )
         self.drains: list[Drain] = []
         self.tls = None if settings.server.tls is None else ServerTLS(tls_files(settings.server.tls))
@@ -210,6 +212,7 @@ class Worker:
             return
         self.settings = settings
         self.gateway.world = settings.snapshot
+        self.books.replan(settings)
         self.conversations.retention = settings.server.responses_retention
         self.meters.models = frozenset(settings.snapshot.models())
 
@@ -218,7 +221,7 @@ class Worker:
             return True
         if self.post.control is None:
             return False
-        return await forward(self.pool, self.post.control, request, reply, request_id)
+        return await forward(self.gateway, self.post.control, request, reply, request_id)
 
     async def _linked(self, request: Request, reply: Reply) -> None:
         """What the control process asks of this worker."""
@@ -228,10 +231,26 @@ class Worker:
             "status": self.phase.status,
             "meters": self.meters.dump(),
             "limit_hits": dict(limit_hits()),
+            "channels": channel_rows(self.gateway.traffic.health, trio.current_time()),
         }
         if self.access is not None:
             state["log_dropped"] = self.access.dropped
         await reply.respond(200, [probes.JSON], orjson.dumps(state))
+
+
+def channel_rows(health: Health, now: float) -> list[dict[str, object]]:
+    """What this worker knows of each channel that it has used."""
+    return [
+        {
+            "channel": name,
+            "breaker": state.breaker.state(now).value,
+            "in_flight": state.concurrency.in_flight,
+            "limit": int(state.concurrency.limit),
+            "first_token": round(state.latency.average(now), 4),
+            "keys_parked": {str(key): round(k.until - now, 1) for key, k in state.keys.items() if k.until > now},
+        }
+        for name, state in health.channels.items()
+    ]
 
 
 def settle_memory() -> None:

@@ -66,6 +66,7 @@ def compile_settings(
         keys=principals.keys,
         cards=compile_cards(config, cards),
         auth=auth,
+        auto_auth=config.server.auth == "auto",
         admin_digest=principals.admin_digest,
         anthropic_done=config.server.anthropic_done,
         keep_alive=config.server.keep_alive,
