@@ -24,12 +24,12 @@ from fastanchor.dialects import splice
 from fastanchor.engine.attempt import Answer
 from fastanchor.engine.exchange import Exchange
 from fastanchor.engine.headers import answer_headers
+from fastanchor.engine.nursery import unwrapped
 from fastanchor.engine.race import race
 from fastanchor.engine.relay import drain, relay
 from fastanchor.engine.traffic import Traffic
 from fastanchor.engine.upstreams import Upstreams
 from fastanchor.policy.plan import Plan
-from fastanchor.wire import errors as wire
 from fastanchor.wire.message import Reply
 
 if TYPE_CHECKING:
@@ -95,31 +95,23 @@ class Delivery:
         """The answer that wins, while a client that waits for more is kept alive."""
         if not (self.reply.started and self.every):
             return await race(self.exchange, self.plan, self.pool, self.traffic)
-        answer: Answer | None = None
-        problem: Fault | wire.WireError | None = None
-        async with trio.open_nursery() as nursery:
-
-            async def keep_alive() -> None:
-                nonlocal problem
-                try:
-                    while True:
-                        await trio.sleep_until(max(self.exchange.now(), self.told_alive + self.every))
-                        await self._tell_alive()
-                except wire.WireError as gone:
-                    problem = gone
+        found: list[Answer] = []
+        try:
+            with unwrapped():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._keep_alive, name="keep-alive")
+                    found.append(await race(self.exchange, self.plan, self.pool, self.traffic))
                     nursery.cancel_scope.cancel()
+        except BaseException:
+            for answer in found:  # the client left in the very moment of the win
+                answer.close()
+            raise
+        return found[0]
 
-            nursery.start_soon(keep_alive, name="keep-alive")
-            try:
-                answer = await race(self.exchange, self.plan, self.pool, self.traffic)
-            except Fault as fault:
-                problem = fault
-            nursery.cancel_scope.cancel()
-        if answer is not None and problem is None:
-            return answer
-        if answer is not None:
-            answer.close()
-        raise problem or Fault(Kind.SERVICE_UNAVAILABLE)
+    async def _keep_alive(self) -> None:
+        while True:
+            await trio.sleep_until(self.told_alive + self.every)
+            await self._tell_alive()
 
     async def _deliver(self, answer: Answer) -> Fault | None:
         """Bring one answer to the client. Returns the fault of a stream that broke."""

@@ -14,6 +14,7 @@ from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.receipt import AttemptRecord
 from fastanchor.engine.attempt import Answer, Attempt
 from fastanchor.engine.exchange import Exchange
+from fastanchor.engine.nursery import unwrapped
 from fastanchor.engine.traffic import Traffic
 from fastanchor.engine.upstreams import Upstreams
 from fastanchor.policy.asked import Start
@@ -82,13 +83,35 @@ async def one_by_one(exchange: Exchange, plan: Plan, pool: Upstreams, traffic: T
 class _Finish:
     """Where attempts report, and what the race waits for."""
 
-    def __init__(self, exchange: Exchange, plan: Plan, traffic: Traffic) -> None:
+    def __init__(self, exchange: Exchange, plan: Plan, pool: Upstreams, traffic: Traffic) -> None:
         self.exchange = exchange
         self.plan = plan
+        self.pool = pool
         self.traffic = traffic
         self.attempts: list[Attempt] = []
         self.answer: Answer | None = None
         self.changed = trio.Event()
+
+    async def reached(self, nursery: trio.Nursery) -> Fault | None:
+        """Start attempts as the plan says until one has won (None), or none can (the fault to tell)."""
+        exchange, plan, traffic = self.exchange, self.plan, self.traffic
+        while self.answer is None:
+            for start in begin(exchange, plan, traffic):
+                nursery.start_soon(self.run, Attempt(exchange, self.pool, traffic, start), name="attempt")
+            if not plan.alive:
+                try:
+                    await traffic.pause(plan)
+                except Fault as fault:
+                    return fault
+                continue
+            wake = plan.wake(exchange.now())
+            with trio.CancelScope(deadline=math.inf if wake is None else wake):
+                await self.changed.wait()
+            self.changed = trio.Event()
+            over = None if self.answer is not None else plan.verdict(exchange.now())
+            if over is not None:
+                return over
+        return None
 
     async def run(self, attempt: Attempt) -> None:
         """One attempt, from its start to its report."""
@@ -120,29 +143,13 @@ class _Finish:
 
 async def beside_each_other(exchange: Exchange, plan: Plan, pool: Upstreams, traffic: Traffic) -> Answer:
     """Several attempts may run at once; the first to speak wins and the others are cancelled."""
-    finish = _Finish(exchange, plan, traffic)
+    finish = _Finish(exchange, plan, pool, traffic)
     over: Fault | None = None
     try:
-        async with trio.open_nursery() as nursery:
-            while finish.answer is None:
-                for start in begin(exchange, plan, traffic):
-                    nursery.start_soon(finish.run, Attempt(exchange, pool, traffic, start), name="attempt")
-                if not plan.alive:
-                    try:
-                        await traffic.pause(plan)
-                    except Fault as fault:
-                        over = fault
-                        break
-                    continue
-                wake = plan.wake(exchange.now())
-                with trio.CancelScope(deadline=math.inf if wake is None else wake):
-                    await finish.changed.wait()
-                finish.changed = trio.Event()
-                if finish.answer is None and plan.alive:
-                    over = plan.verdict(exchange.now())
-                    if over is not None:
-                        break
-            nursery.cancel_scope.cancel()
+        with unwrapped():
+            async with trio.open_nursery() as nursery:
+                over = await finish.reached(nursery)
+                nursery.cancel_scope.cancel()
     except BaseException:
         if finish.answer is not None:  # the client left in the very moment of the win
             finish.answer.close()
