@@ -35,6 +35,7 @@ class H2Request:
     """One request (see `message.Request`)."""
 
     __slots__ = (
+        "_arrived",
         "_connection",
         "_expected",
         "_length",
@@ -68,7 +69,8 @@ class H2Request:
         self.peer = connection.peer
         self.secure = connection.secure
         self.max_body = connection.limits.body
-        self._length = head.content_length or 0
+        self._length = head.content_length
+        self._arrived = 0
         self._expected = head.expect_continue  # the client waits for 100 before it sends
         self._pieces: list[bytes] = []
         self._more = Waiter()
@@ -98,7 +100,7 @@ class H2Request:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def read(self) -> bytes:
-        if not self._received and self._length > self.max_body:
+        if not self._received and self._length is not None and self._length > self.max_body:
             raise BodyTooLarge(self.max_body)
         if self._expected and not self._pieces and not self._over:
             self._connection.send_interim(self.id, 100)
@@ -129,16 +131,24 @@ class H2Request:
 
     # -- called by the connection -------------------------------------------------------------------------------------
 
-    def arrived(self, data: bytes, padding: int) -> None:
-        """DATA has come; its padding is as good as read."""
+    def arrived(self, data: bytes, padding: int) -> bool:
+        """DATA has come; its padding is as good as read. False when it is more than Content-Length said."""
         self._unacknowledged += padding
+        self._arrived += len(data)
+        if self._length is not None and self._arrived > self._length:
+            return False
         if data:
             self._pieces.append(data)
             self._more.wake()
+        return True
 
-    def ended(self) -> None:
+    def ended(self) -> bool:
+        """The client has sent all of it. False when it is less than Content-Length said."""
+        if self._length is not None and self._arrived < self._length:
+            return False
         self._over = True
         self._more.wake()
+        return True
 
 
 class H2Reply:

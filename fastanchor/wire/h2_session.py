@@ -48,6 +48,12 @@ class Connection(h2.connection.H2Connection):
     def open_outbound_streams(self) -> int:
         return self._swept()
 
+    def forget_length(self, stream_id: int) -> None:
+        """h2 ends the connection over a body that is not as long as its Content-Length said; that is a matter of the
+        stream (RFC 9113 §8.1.1), and ours to see."""
+        if (stream := self.streams.get(stream_id)) is not None:
+            stream._expected_content_length = None
+
     def _swept(self) -> int:
         self._opened += 1
         if self._opened % SWEEP == 0:

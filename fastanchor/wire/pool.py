@@ -15,8 +15,11 @@ import trio
 
 from .client_h1 import ClientConnection, Response, compose
 from .dial import Dialer, Origin
-from .errors import ConnectTimeout, ResetBeforeResponse
+from .errors import ConnectFailed, ConnectTimeout, ResetBeforeResponse
+from .link import Link
 from .message import Headers
+from .multiplex import Multiplexer
+from .response_h2 import H2Response
 from .roster import Roster, Ticket
 from .sweep import sweeper
 
@@ -33,8 +36,21 @@ class Pool:
     ) -> None:
         self._roster: Roster[ClientConnection] = Roster(max_per_origin, idle_seconds)
         self._dialer = Dialer(ssl_context)
+        self._max_per_origin = max_per_origin
+        self._idle_seconds = idle_seconds
+        self._multiplexer: Multiplexer | None = None
         self._closed = False
         self.deadline = math.inf
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Look after HTTP/2 connections until cancelled; without it every origin is spoken to in HTTP/1.1."""
+        async with trio.open_nursery() as nursery:
+            self._multiplexer = Multiplexer(self._dialer, nursery, self._max_per_origin, self._idle_seconds)
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._multiplexer = None
 
     async def request(
         self,
@@ -46,18 +62,57 @@ class Pool:
         *,
         connect_timeout: float,
         first_byte_timeout: float | None,
-    ) -> Response:
-        """Send a request in one send, and return when the head of its response has been read.
+    ) -> Response | H2Response:
+        """Send a request, and return when the head of its response has been read.
 
         `connect_timeout` bounds the wait for a place under the cap, and then DNS, TCP and TLS together;
         `first_byte_timeout` runs from the send to the whole response head. Raises the client side of `errors`.
         """
-        head = compose(origin, method, target, headers, body)
-        connection = await self._acquire(origin, connect_timeout)
+        link: Link | None = None
+        if self._multiplexer is not None and self._multiplexer.may_serve(origin):
+            found = await self._multiplexer.request(
+                origin, method, target, headers, body,
+                connect_timeout=connect_timeout, first_byte_timeout=first_byte_timeout,
+            )  # fmt: skip
+            if isinstance(found, H2Response):
+                return found
+            link = found
+        elif origin.http2 == "on":
+            raise ConnectFailed("HTTP/2 is asked for, and nobody looks after its connections")
+        return await self._request_h1(
+            origin, method, target, headers, body, link,
+            connect_timeout=connect_timeout, first_byte_timeout=first_byte_timeout,
+        )  # fmt: skip
+
+    async def _request_h1(
+        self,
+        origin: Origin,
+        method: bytes,
+        target: bytes,
+        headers: Headers,
+        body: bytes,
+        link: Link | None,
+        *,
+        connect_timeout: float,
+        first_byte_timeout: float | None,
+    ) -> Response:
+        """Over HTTP/1.1, in one send; on `link` when there is one."""
+        try:
+            head = compose(origin, method, target, headers, body)
+            connection = await self._acquire(origin, connect_timeout)
+        except BaseException:
+            if link is not None:
+                link.close()
+            raise
+        if link is not None:
+            if connection is None:
+                connection = ClientConnection(origin, link)
+            else:
+                link.close()
         for_head = method == b"HEAD"
         try:
             while True:
-                fresh = connection is None
+                fresh = connection is None or connection.used == 0
                 if connection is None:
                     link = await self._dialer.dial(origin, connect_timeout)
                     connection = ClientConnection(origin, link)
@@ -132,6 +187,8 @@ class Pool:
     def close(self) -> None:
         """Close every idle connection; those in use are closed when their responses are."""
         self._closed = True
+        if self._multiplexer is not None:
+            self._multiplexer.close()
         for connection in self._roster.take_idle():
             connection.link.close()
         self._watch_idle()

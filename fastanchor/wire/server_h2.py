@@ -205,9 +205,7 @@ class H2Connection(Session[Serving]):
         elif isinstance(event, h2.events.RequestReceived):
             self._request(event.stream_id, event.headers, ended=event.stream_ended is not None)
         elif isinstance(event, h2.events.StreamEnded):
-            if (stream := self.streams.get(event.stream_id)) is not None:
-                stream.request.ended()
-                self._settle_count(stream)
+            self._ended(event.stream_id)
         elif isinstance(event, h2.events.TrailersReceived):
             self._trailers(event.stream_id, event.headers)
         elif isinstance(event, h2.events.StreamReset):
@@ -218,8 +216,18 @@ class H2Connection(Session[Serving]):
     def _data(self, event: h2.events.DataReceived) -> None:
         size = event.flow_controlled_length
         self.received(size)
-        if (stream := self.streams.get(event.stream_id)) is not None:
-            stream.request.arrived(event.data, size - len(event.data))
+        stream = self.streams.get(event.stream_id)
+        if stream is not None and not stream.request.arrived(event.data, size - len(event.data)):
+            self._malformed(event.stream_id)
+
+    def _ended(self, stream_id: int) -> None:
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            return
+        if not stream.request.ended():
+            self._malformed(stream_id)
+        elif stream.reply.finished:
+            self._uncount(stream)
 
     def _trailers(self, stream_id: int, fields: list[Header]) -> None:
         try:
@@ -236,6 +244,7 @@ class H2Connection(Session[Serving]):
     # -- requests -----------------------------------------------------------------------------------------------------
 
     def _request(self, stream_id: int, fields: list[Header], *, ended: bool) -> None:
+        self.h2.forget_length(stream_id)
         if stream_id > self._last_stream:
             self.reset(stream_id, ErrorCodes.REFUSED_STREAM)
             return
@@ -321,10 +330,6 @@ class H2Connection(Session[Serving]):
         if not stream.request.over:
             self.reset(stream.id, ErrorCodes.NO_ERROR)
         self._uncount(stream)
-
-    def _settle_count(self, stream: Serving) -> None:
-        if stream.reply.finished:
-            self._uncount(stream)
 
     def _uncount(self, stream: Serving) -> None:
         if stream.counted:
