@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from fastanchor._speedups.peek import peek
-from fastanchor.core.channel import base
+from fastanchor.core.channel import Http2, base
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.receipt import AttemptRecord
 from fastanchor.core.usage import Usage
@@ -57,9 +57,9 @@ FAULTS: tuple[tuple[type[wire.WireError], Kind], ...] = (
 
 
 @cache
-def origin(url: str) -> Origin:
+def origin(url: str, http2: Http2 = "auto", verify_tls: bool = True) -> Origin:
     """The origin of a channel's base URL. Cached: only the operator names URLs."""
-    return Origin(*base(url)[:3])
+    return Origin(*base(url)[:3], http2, verify_tls)
 
 
 class Answer:
@@ -148,7 +148,7 @@ class Attempt:
         self.start = start
         self.candidate = start.candidate
         self.speaker: Provider = provider(start.candidate.channel.provider)
-        self.spoken = self.speaker.dialect(start.candidate.channel, exchange.asked)
+        self.spoken = start.candidate.dialect
         self.renamed: Mapping[str, str] = {}
         self.dropped: tuple[str, ...] = ()
         self.stops: tuple[str, ...] = ()
@@ -297,11 +297,13 @@ class Attempt:
         )
         upstream = self.speaker.signed(channel, key, upstream, exchange.wall + exchange.now() - exchange.began)
         self.sent = True
+        if exchange.books is not None:
+            exchange.books.attempt(exchange.request_id, channel.name, self.candidate.model)
         patience = self._patience()
         if exchange.sent_upstream is None:
             exchange.sent_upstream = exchange.now()
         return await self.pool.request(
-            origin(channel.base_url),
+            origin(channel.base_url, channel.http2, channel.verify_tls),
             upstream.method,
             upstream.target,
             upstream.headers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from fastanchor.core.call import Call
@@ -61,7 +62,16 @@ def candidates(world: Snapshot, route: Route, call: Call, random: Random) -> lis
                 continue
             if counting and spoken != call.dialect:
                 continue
-            found += _with_keys(channel, model, order, random, ranked=bool(route.fallback_models))
+            first = Candidate(
+                channel,
+                model,
+                channel.upstream_model(model) or model,
+                key=len(channel.keys) - 1,
+                rank=(order, channel.tier),
+                context=_context(channel, model) if route.fallback_models else 0,
+                dialect=spoken,
+            )
+            found += _with_keys(first, len(channel.keys), random)
     if not found and not (counting and served):
         raise refusal or Fault(Kind.MODEL_NOT_FOUND, f"The model '{call.model}' does not exist.", param="model")
     return found
@@ -70,26 +80,22 @@ def candidates(world: Snapshot, route: Route, call: Call, random: Random) -> lis
 def stateful(found: list[Candidate], call: Call, held_by: str) -> list[Candidate]:
     """The candidates that can serve a call whose state lives at a provider: in the channel that has it, else in those
     that speak its dialect; all of them when none does (each then refuses the field that it cannot carry)."""
-    native = [c for c in found if provider(c.channel.provider).dialect(c.channel, call) == call.dialect]
+    native = [c for c in found if c.dialect == call.dialect]
     if held_by:
         return [c for c in native if c.channel.name == held_by]
     return native or found
 
 
-def _with_keys(channel: Channel, model: str, order: int, random: Random, *, ranked: bool) -> list[Candidate]:
+def _with_keys(candidate: Candidate, count: int, random: Random) -> list[Candidate]:
     """One candidate per key, beginning at a random one: keys share the load and are each other's spare."""
-    upstream = channel.upstream_model(model) or model
-    rank = (order, channel.tier)
-    context = _context(upstream) if ranked else 0
-    count = len(channel.keys)
     if count < 2:
-        return [Candidate(channel, model, upstream, count - 1, rank, context)]
+        return [candidate]
     first = random.randrange(count)
-    return [Candidate(channel, model, upstream, (first + i) % count, rank, context) for i in range(count)]
+    return [replace(candidate, key=(first + i) % count) for i in range(count)]
 
 
-def _context(model: str) -> int:
-    card = catalogue.card(model)
+def _context(channel: Channel, model: str) -> int:
+    card = catalogue.card(channel.upstream_model(model) or model)
     return card.context if card is not None else 0
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastanchor.core.call import Call
@@ -27,27 +27,6 @@ if TYPE_CHECKING:
     from fastanchor.store.admission import Admission
     from fastanchor.store.shm import Ticket
     from fastanchor.wire.message import Request
-
-
-class HeaderView(Mapping[str, str]):
-    """Request headers as text. Repeated fields give the first value."""
-
-    __slots__ = ("_fields",)
-
-    def __init__(self, request: Request) -> None:
-        self._fields = dict(reversed(request.headers))
-
-    def __getitem__(self, name: str) -> str:
-        return self._fields[name.encode()].decode("latin-1")
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.encode() in self._fields
-
-    def __iter__(self) -> Iterator[str]:
-        return (name.decode("latin-1") for name in self._fields)
-
-    def __len__(self) -> int:
-        return len(self._fields)
 
 
 class Exchange:
@@ -93,7 +72,9 @@ class Exchange:
     ) -> None:
         self.now = now
         self.request = request
-        self.headers = HeaderView(request)
+        self.headers = {  # as text; repeated fields give the first value
+            name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(request.headers)
+        }
         self.world = world
         self.request_id = request_id
         self.endpoint = endpoint

@@ -26,6 +26,7 @@ class Candidate:
     key: int  # index among the channel's keys; -1: the channel has none
     rank: tuple[int, int] = (0, 0)
     context: int = 0
+    dialect: str = ""  # the language the channel is asked in
 
 
 @dataclass(frozen=True, slots=True)

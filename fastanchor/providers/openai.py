@@ -7,6 +7,7 @@ also speak the other OpenAI dialects, unless the channel's option `dialects` say
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from urllib.parse import quote
 
 from fastanchor.core.call import Call
@@ -51,13 +52,8 @@ class OpenAI(Provider):
         extra: Mapping[str, str],
     ) -> Upstream:
         """POST to the dialect's path below the base URL, with the channel's bearer key."""
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"accept", b"text/event-stream" if call.stream else b"application/json"),
-            *self._credential(key),
-            *forwarded(extra, FORWARDED, channel),
-        ]
-        return Upstream(b"POST", self._target(channel, dialect, model), tuple(headers), body)
+        headers = (*constant(call.stream), *self._credential(key), *forwarded(extra, FORWARDED, channel))
+        return Upstream(b"POST", self._target(channel, dialect, model), headers, body)
 
     def stored(self, channel: Channel, key: Secret | None, method: bytes, response_id: str) -> Upstream:
         """GET or DELETE below the path of responses. Raises Fault where the channel does not speak that dialect."""
@@ -81,8 +77,19 @@ class OpenAI(Provider):
         return tuple(PATHS) if native else ("openai_chat", "openai_embeddings")
 
 
+@cache
+def constant(stream: bool) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers of every request."""
+    return (
+        (b"content-type", b"application/json"),
+        (b"accept", b"text/event-stream" if stream else b"application/json"),
+    )
+
+
 def forwarded(extra: Mapping[str, str], allowed: tuple[str, ...], channel: Channel) -> list[tuple[bytes, bytes]]:
     """Client headers on the allow-list, then the operator's own headers, which win."""
     chosen = {name: extra[name] for name in allowed if name in extra}
+    if not chosen and not channel.headers:
+        return []
     chosen.update({name.lower(): value for name, value in channel.headers.items()})
     return [(name.encode("ascii"), value.encode("latin-1")) for name, value in chosen.items()]

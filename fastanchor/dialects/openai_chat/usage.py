@@ -61,7 +61,8 @@ def whole_usage(body: bytes) -> Usage:
         if found is None:
             document = orjson.loads(body)
         else:
-            document = {key: orjson.loads(found.raw(key.encode()) or b"null") for key in ("usage", "x_groq")}
+            usage, groq = found.raw(b"usage"), found.raw(b"x_groq")
+            document = {"usage": orjson.loads(usage or b"null"), "x_groq": groq and orjson.loads(groq)}
     except orjson.JSONDecodeError:
         return Usage()
     return (chunk_usage(document) if isinstance(document, dict) else None) or Usage()
