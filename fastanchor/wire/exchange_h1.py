@@ -25,7 +25,7 @@ from fastanchor._speedups.http1 import (
 
 from .errors import BadRequest, BodyTimeout, BodyTooLarge, ClientGone
 from .link import DeadlinePassed
-from .message import OWN_FIELDS, Header, Headers
+from .message import OWN_FIELDS, Header, Headers, Upgraded
 
 if TYPE_CHECKING:
     from .server_h1 import Connection
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE = (b"connection", b"close")
 KEEP_ALIVE = (b"connection", b"keep-alive")
+UPGRADE = (b"connection", b"upgrade")
 CHUNKED = (b"transfer-encoding", b"chunked")
 
 
@@ -220,6 +221,16 @@ class H1Reply:
             await self._connection.send(last)
         self.finished = True
 
+    async def upgrade(self, protocol: bytes, headers: Headers) -> Upgraded:
+        connection = self._connection
+        if self.started or not self._request.ended:
+            raise RuntimeError("only a request without a body, and before its answer, can be upgraded")
+        fields = [*headers, (b"date", date()), UPGRADE, (b"upgrade", protocol)]
+        self.started = self.finished = connection.ending = True
+        await connection.send(response_head(101, fields))
+        received, connection.buffer = connection.buffer, b""
+        return Upgraded(connection.link, received, connection.limits, connection.drain)
+
     def abort(self) -> None:
         """Without a last chunk FIN is already seen as a broken end, and lets what was sent arrive; a body that ends
         with its connection needs RST to be seen as broken at all."""
@@ -246,6 +257,8 @@ class H1Reply:
         if connection.last or not self._request.skippable or (stream and not self._chunked):
             connection.ending = True
         fields = [*headers, (b"date", date())]
+        if status == 426:
+            fields += [UPGRADE, (b"upgrade", b"websocket")]
         if connection.ending:
             fields.append(CLOSE)
         elif self._request.version == b"1.0":

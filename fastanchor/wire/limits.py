@@ -47,6 +47,32 @@ class H2Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class WSLimits:
+    """Every bound of one WebSocket, with the code that closes it behind it."""
+
+    message: int = 1024 * 1024
+    """Bytes (1009)."""
+    frame: int = 1024 * 1024
+    """Bytes (1009)."""
+    fragments: int = 256
+    """Frames of one message (1008)."""
+    control_frames: int = 50
+    """In 10 s (1008)."""
+    unsent: int = 256 * 1024
+    """Bytes that wait for the client; who has more to say waits too."""
+    ping_every: float = 20.0
+    """Seconds of silence before the client is asked whether it is there."""
+    pong_within: float = 20.0
+    """Seconds that it has to show a sign of life (reset)."""
+    idle: float = 300.0
+    """Seconds without a message either way while nothing is under way (1001)."""
+    handshake: float = 10.0
+    """Seconds to the first message, where who it is must be said in there."""
+    close: float = 5.0
+    """Seconds that the client has for its half of the closing handshake (reset)."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerLimits:
     """Every bound of one listener; the status that passing it answers is named where there is one."""
 
@@ -72,6 +98,7 @@ class ServerLimits:
     linger: float = 2.0
     """… for so long at most. Also the unread rest of a body that a connection may be kept alive over."""
     h2: H2Limits = field(default_factory=H2Limits)
+    ws: WSLimits = field(default_factory=WSLimits)
     handshake: float = 5.0
     """TLS, from accept to the end of the handshake (no answer)."""
     connections: int = field(default_factory=default_connections)

@@ -7,7 +7,13 @@ wire writes them, once, and refuses them from anybody else with ValueError.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from .limits import ServerLimits
+    from .link import Link
+    from .server_h1 import Drain
 
 Header = tuple[bytes, bytes]
 Headers = Sequence[Header]
@@ -65,6 +71,24 @@ class Reply(Protocol):
 
     def abort(self) -> None:
         """The answer is broken: end the connection so that the client cannot take it for whole."""
+
+
+@dataclass(slots=True)
+class Upgraded:
+    """A connection that speaks another protocol from here on: its link, and what has been received on it."""
+
+    link: Link
+    received: bytes
+    limits: ServerLimits
+    drain: Drain | None
+
+
+@runtime_checkable
+class Upgrading(Protocol):
+    """The reply of a version of HTTP that knows upgrades: HTTP/1.1."""
+
+    async def upgrade(self, protocol: bytes, headers: Headers) -> Upgraded:
+        """Answer 101 and hand the connection over, until the handler ends (RFC 9110 §7.8). Raises ClientGone."""
 
 
 Handler = Callable[[Request, Reply], Awaitable[None]]
