@@ -154,6 +154,7 @@ class Worker:
             async with trio.open_nursery() as background:
                 background.start_soon(self._obey, signals, background.cancel_scope)
                 background.start_soon(self._watch, lifeline)
+                background.start_soon(self.pool.run)
                 background.start_soon(self.books.run, self.phase)
                 if self.access is not None:
                     background.start_soon(self.access.run)
