@@ -8,22 +8,10 @@ from fastanchor.core.usage import Usage
 
 
 class Lease(Protocol):
-    """What admission reserved for one request."""
+    """What admission reserved for one request (see `store.shm.Ticket`)."""
 
     def settle(self, usage: Usage, cost: int) -> None:
         """Replace the reservation by what was really used. `cost` in micro-dollars. Later calls do nothing."""
 
     def release(self) -> None:
         """Give everything back (nothing was used). After a settlement this does nothing."""
-
-
-class FreeLease:
-    """The lease of an instance without limits."""
-
-    __slots__ = ()
-
-    def settle(self, usage: Usage, cost: int) -> None:
-        """Nothing was reserved."""
-
-    def release(self) -> None:
-        """Nothing was reserved."""
