@@ -121,7 +121,7 @@ class _Writer:
         if not functions:
             return config
         if self._prompt.parallel_tools is False:
-            self._refuse("parallel_tool_calls", "parallel calls cannot be turned off for this model.")
+            self._drop("parallel_tool_calls")  # some clients always send it: a refusal would lock them out
         calling: Json = {}
         if choice is None or choice.mode == "auto":
             calling = {"mode": "AUTO"} if choice else {}

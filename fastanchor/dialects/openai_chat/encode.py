@@ -233,7 +233,8 @@ class ChatEncoder:
         if event.dialect != "gemini" or self._legacy:
             return b""
         proof = b'"extra_content":{"google":{"thought_signature":%b}}' % quoted(event.data)
-        return self._chunk(block.choice, b'"tool_calls":[{"index":%d,%b}]' % (block.tool, proof))
+        empty = b'"function":{"arguments":""}'  # the official client's accumulator fails without a function
+        return self._chunk(block.choice, b'"tool_calls":[{"index":%d,%b,%b}]' % (block.tool, empty, proof))
 
     def _detail(self, choice: int, row: bytes) -> bytes:
         self._choices[choice].details += 1
