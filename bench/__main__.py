@@ -80,6 +80,8 @@ def main(
     \b
     plain       CPU per request of 1 KB, keep-alive, 8 connections
     paced       CPU per SSE event: slope over the length of 400 streams, one event per 20 ms
+    translated  the same with an Anthropic provider (translated-gemini: with Gemini) behind FastAnchor,
+                beside an nginx that relays the same stream in OpenAI's format
     burst       CPU per stream of 50 events that come at once
     large       CPU per request with a prompt of 150 KB
     latency     added time to first token and delay per event, open loop, 30 % load

@@ -130,24 +130,24 @@ def _closed(load: Load) -> Callable[[Bench, Subject], Sample]:
     return measure
 
 
-def _paced(bench: Bench, subject: Subject) -> Sample:
+def _paced(provider: str = "") -> Callable[[Bench, Subject], Sample]:
     """CPU per event: the slope of CPU over the length of streams, so that the cost of a request drops out."""
-    scale = bench.scale
-    short, long = (
-        bench.rig.measure(
-            subject, Load(scale.paced_streams, scale.paced_streams, events=events, pace_ms=scale.paced_pace_ms)
+
+    def measure(bench: Bench, subject: Subject) -> Sample:
+        scale = bench.scale
+        load = Load(scale.paced_streams, scale.paced_streams, pace_ms=scale.paced_pace_ms, provider=provider)
+        short, long = (bench.rig.measure(subject, replace(load, events=events)) for events in scale.paced_events)
+        events = long.events - short.events
+        sample = Sample(
+            {"rig": (long.load_ns + long.stub_ns - short.load_ns - short.stub_ns) / events / 1e3},
+            limits=_busy(long),
+            facts=_facts(short, long),
         )
-        for events in scale.paced_events
-    )
-    events = long.events - short.events
-    sample = Sample(
-        {"rig": (long.load_ns + long.stub_ns - short.load_ns - short.stub_ns) / events / 1e3},
-        limits=_busy(long),
-        facts=_facts(short, long),
-    )
-    if subject.pid is not None:
-        sample.values["cpu"] = (long.gateway_ns - short.gateway_ns) / events / 1e3
-    return sample
+        if subject.pid is not None:
+            sample.values["cpu"] = (long.gateway_ns - short.gateway_ns) / events / 1e3
+        return sample
+
+    return measure
 
 
 def _latency(bench: Bench, subject: Subject) -> Sample:
@@ -232,16 +232,20 @@ def _fresh(bench: Bench, subject: Subject, *, pin: bool = True) -> AbstractConte
 
 
 RIG = Metric("rig", "load and stub, CPU per request", "µs", ratio=False)
+RIG_EVENT = Metric("rig", "load and stub, CPU per paced event", "µs", ratio=False)
 
 CASES: tuple[Case, ...] = (
     Case("plain", (Metric("cpu", "CPU per plain request, 1 KB", "µs"), RIG), _closed(Load())),
+    Case("paced", (Metric("cpu", "CPU per paced SSE event", "µs"), RIG_EVENT), _paced()),
     Case(
-        "paced",
-        (
-            Metric("cpu", "CPU per paced SSE event", "µs"),
-            Metric("rig", "load and stub, CPU per paced event", "µs", ratio=False),
-        ),
-        _paced,
+        "translated",
+        (Metric("cpu", "CPU per paced SSE event, Anthropic provider → OpenAI client", "µs"), RIG_EVENT),
+        _paced("anthropic"),
+    ),
+    Case(
+        "translated-gemini",
+        (Metric("cpu", "CPU per paced SSE event, Gemini provider → OpenAI client", "µs"), RIG_EVENT),
+        _paced("gemini"),
     ),
     Case("burst", (Metric("cpu", "CPU per burst stream of 50 events", "µs"), RIG), _closed(Load(events=50))),
     Case(

@@ -46,7 +46,8 @@ class Load:
     """One window. Closed loop with `connections`, or with `rate` (requests/s) an open loop with intended send times.
 
     `events` = 0 asks for a plain answer, else for a stream of that many, one every `pace_ms` (0: all at once).
-    It ends after `requests`, or after `seconds`, whichever is given.
+    It ends after `requests`, or after `seconds`, whichever is given. With a `provider` the model's name ends in it, and
+    a gateway that has one of that name takes the answer from there, in that provider's format; others relay as ever.
     """
 
     connections: int = 8
@@ -57,16 +58,18 @@ class Load:
     pace_ms: int = 0
     body_bytes: int = 1024
     dialect: str = "openai"
+    provider: str = ""
     options: tuple[str, ...] = ()
 
     def arguments(self) -> list[str]:
         """The load generator's command line, but for the address."""
+        suffix = f"-{self.provider}" if self.provider else ""
         words = {
             "connections": self.connections,
             "requests": self.requests,
             "seconds": self.seconds,
             "rate": self.rate,
-            "model": f"bench-n{self.events or 1}-p{self.pace_ms}",
+            "model": f"bench-n{self.events or 1}-p{self.pace_ms}{suffix}",
             "body-bytes": self.body_bytes,
             "dialect": self.dialect,
             "key": KEY,

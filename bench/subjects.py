@@ -151,14 +151,7 @@ requests_per_minute = 1_000_000_000
 tokens_per_minute = 1_000_000_000_000
 concurrent_requests = 1_000_000
 
-[[channels]]
-name = "stub"
-provider = "openai"
-base_url = "http://127.0.0.1:{place.stub_port}/v1"
-keys = ["k"]
-models = "*"
-max_concurrency = 100_000
-""")
+{"".join(_channel(provider, place.stub_port) for provider in ("anthropic", "gemini", "openai"))}""")
     return [
         sys.executable,
         "-m",
@@ -171,6 +164,24 @@ max_concurrency = 100_000
         "--workers",
         "1",
     ]
+
+
+def _channel(provider: str, port: int) -> str:
+    """The stub as a provider. Models whose names end in another's name go there, all others to `openai`."""
+    path, pattern = ("/v1", "*") if provider == "openai" else ("", f"*-{provider}")
+    return f"""
+[[channels]]
+name = "{provider}"
+provider = "{provider}"
+base_url = "http://127.0.0.1:{port}{path}"
+keys = ["k"]
+models = "*"
+max_concurrency = 100_000
+
+[[routes]]
+model = "{pattern}"
+channels = ["{provider}"]
+"""
 
 
 def _needs_program(program: str) -> Callable[[], str | None]:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 from bench.micro.runner import Entry
+from fastanchor._speedups import translate
+from fastanchor.core.call import Call
+from fastanchor.dialects import registry
+from fastanchor.dialects.contract import Answering
+from fastanchor.dialects.translation import Translation
 
 REQUEST = (
     b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:8080\r\naccept: application/json\r\n"
@@ -28,6 +34,20 @@ EVENT = (
     b'"service_tier":"default","system_fingerprint":"fp_bench","choices":[{"index":0,"delta":{"content":" word"},'
     b'"logprobs":null,"finish_reason":null}]}\n\n'
 )
+MESSAGE = (
+    b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_bench","type":"message",'
+    b'"role":"assistant","model":"claude","content":[],"stop_reason":null,"usage":{"input_tokens":9}}}\n\n'
+    b'event: content_block_start\ndata: {"type":"content_block_start","index":0,"content_block":'
+    b'{"type":"text","text":""}}\n\n'
+)
+DELTAS = {
+    "anthropic": b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":'
+    b'{"type":"text_delta","text":" word"}}\n\n',
+    "gemini": b'data: {"candidates": [{"content": {"parts": [{"text": " word"}],"role": "model"},"index": 0}],'
+    b'"usageMetadata": {"promptTokenCount": 200,"candidatesTokenCount": 12,"totalTokenCount": 212},'
+    b'"modelVersion": "gemini","responseId": "bench"}\r\n\r\n',
+    "openai_chat": EVENT,
+}
 NEEDLES = (b'"usage":{', b'"finish_reason":"', b'"error"')
 
 
@@ -75,6 +95,22 @@ def _peek(body: bytes) -> Callable[[Any], Callable[[], object]]:
     return lambda peek: lambda: peek.peek(body, (b"model", b"stream", b"stream_options", b"max_tokens"))
 
 
+def _translate(source: str, client: str) -> Callable[[Any], Callable[[], object]]:
+    """One text delta in the middle of an answer; the pure half is the general decoder and encoder."""
+
+    def prepare(half: Any) -> Callable[[], object]:
+        answering = Answering(Call(client, "gpt-4o", b"{}", stream=True), "gpt-4o", "req_bench", 1_754_000_000)
+        with patch.object(translate, "Lane", half.Lane):
+            relay = Translation(registry.dialect(source), registry.dialect(client), answering)
+        delta = DELTAS[source]
+        relay.feed(MESSAGE if source == "anthropic" else b"")
+        for text in (b" one", b" two", b" three"):
+            relay.feed(delta.replace(b" word", text))
+        return lambda: relay.feed(delta)
+
+    return prepare
+
+
 ENTRIES: tuple[Entry, ...] = (
     Entry("http1", "parse a request head", _parse_request, len(REQUEST)),
     Entry("http1", "parse a response head", _parse_response, len(RESPONSE)),
@@ -86,4 +122,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("sse", "decode one event", _decode, len(EVENT)),
     Entry("peek", "fields of a 1 KB body", _peek(_body(1024)), 1024),
     Entry("peek", "fields of a 150 KB body", _peek(_body(150_000)), 150_000),
+    Entry("translate", "one delta, Anthropic to chat", _translate("anthropic", "openai_chat")),
+    Entry("translate", "one delta, Gemini to chat", _translate("gemini", "openai_chat")),
+    Entry("translate", "one delta, chat to Anthropic", _translate("openai_chat", "anthropic")),
+    Entry("translate", "one delta, chat to Responses", _translate("openai_chat", "openai_responses")),
 )
