@@ -23,6 +23,7 @@ from fastanchor._speedups import _translate_pure, translate
 from fastanchor.core.events import (
     CONTENT,
     Arguments,
+    BlockEnd,
     BlockStart,
     Counted,
     End,
@@ -167,7 +168,7 @@ class Translation:
         for at, event in enumerate(events):
             if isinstance(event, Failed):
                 self.fault = event.fault
-                events = events[:at]
+                events = _broken_off(events[:at])
                 break
             self._note(event)
         return self._encoder.feed(named(events, self._renamed)) if events else b""
@@ -223,3 +224,11 @@ def quoted(delta: Delta) -> bytes:
 def again(delta: Delta, text: str) -> Delta:
     """The same delta with another text."""
     return replace(delta, data=text.encode()) if isinstance(delta, Arguments) else replace(delta, text=text)
+
+
+def _broken_off(events: list[Event]) -> list[Event]:
+    """What came before a failure: blocks that were closed only because of it stay open, for another answer may go on
+    with them."""
+    while events and isinstance(events[-1], BlockEnd):
+        events = events[:-1]
+    return events
