@@ -6,7 +6,6 @@ All of them say the same: the demo provider's text does not depend on the dialec
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from tests.interop import cells
 from tests.interop.conftest import PROVIDERS
 from tests.interop.judge import judge
+from tests.interop.programs import run
 from tests.kit.binary import Binary
 
 pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -60,8 +60,7 @@ def test_older_generations_of_the_official_libraries(polyglot: Binary, programs:
         for tools in (False, True)
         if not (tools and client == "openai_completions")
     ]
-    asked = "".join(json.dumps(case) + "\n" for case in cases)
-    out = run([str(programs / generation / "bin" / "python"), str(HERE / "judge.py")], asked)
+    out = run([str(programs / generation / "bin" / "python"), str(HERE / "judge.py")], cases)
     assert len(out) == len(cases)
     text = spoken(polyglot)
     for case, told in zip(cases, out, strict=True):
@@ -88,10 +87,3 @@ def check(out: list[dict[str, Any]], *, cases: int, text: str) -> None:
     for told in out:
         assert told["text"] == text, told
         assert told["tools"] == [CALL], told
-
-
-def run(command: list[str], asked: str = "", cwd: Path | None = None) -> list[dict[str, Any]]:
-    """The lines of JSON that a program writes."""
-    done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=300, cwd=cwd)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
