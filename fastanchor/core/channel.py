@@ -52,6 +52,9 @@ class Channel:
     tier: int = 0
     timeouts: Timeouts = field(default_factory=Timeouts)
     max_concurrency: int = 200
+    requests_per_minute: int = 0  # sent to the channel, 0: no limit
+    key_concurrency: int = 0  # in flight per key, 0: no cap
+    key_requests_per_minute: int = 0  # per key, 0: no limit
     http2: Http2 = "auto"
     verify_tls: bool = True
     headers: dict[str, str] = field(default_factory=dict)  # extra headers to the upstream, set by the operator

@@ -187,7 +187,7 @@ class Attempt:
         """Give the place at the channel back."""
         if not self.ended:
             self.ended = True
-            self.traffic.ended(self.candidate.channel)
+            self.traffic.ended(self.candidate.channel, self.candidate.key)
 
     def lost(self) -> None:
         """Another attempt won: this one's provider charges all the same what it was asked to read."""

@@ -37,9 +37,9 @@ class Traffic:
             self._come_for(plan)
         return starts
 
-    def ended(self, channel: Channel) -> None:
+    def ended(self, channel: Channel, key: int) -> None:
         """An attempt at this channel is over: its place goes to whoever waits for one."""
-        self.health.ended(channel)
+        self.health.ended(channel, key)
         if self.room:
             self._offer(channel.name)
 

@@ -15,6 +15,7 @@ from fastanchor.policy.breaker import Breaker
 from fastanchor.policy.budget import Budget
 from fastanchor.policy.concurrency import Concurrency
 from fastanchor.policy.latency import Latency
+from fastanchor.policy.rate import Rate
 
 PARK_AUTH = 60.0
 """Seconds for which a key is not used after the provider refused it; doubled each time, up to an hour."""
@@ -32,6 +33,8 @@ class KeyState:
     until: float = 0.0
     park: float = PARK_AUTH
     refused: bool = False
+    in_flight: int = 0
+    rate: Rate | None = None
 
 
 @dataclass(slots=True)
@@ -39,10 +42,14 @@ class ChannelState:
     """What is known of one channel."""
 
     concurrency: Concurrency
+    channel: Channel | None = None  # as it was last asked for
     breaker: Breaker = field(default_factory=Breaker)
     latency: Latency = field(default_factory=Latency)
     retries: Budget = field(default_factory=Budget)
     keys: dict[int, KeyState] = field(default_factory=dict)
+    rate: Rate | None = None
+    key_cap: int = 0  # requests in flight per key, 0: no cap
+    key_rate: int = 0  # requests per minute and key, 0: no limit
 
     def key(self, index: int) -> KeyState:
         state = self.keys.get(index)
@@ -54,7 +61,18 @@ class ChannelState:
         """When this key of the channel may be asked: `now`, or the time at which its rest is over."""
         known = self.keys.get(key)
         usable = self.breaker.usable_at(now)
-        return usable if known is None else max(usable, known.until)
+        if self.rate is not None:
+            usable = max(usable, self.rate.usable_at(now))
+        if known is None:
+            return usable
+        return max(usable, known.until, now if known.rate is None else known.rate.usable_at(now))
+
+    def full(self, key: int, *, promised: bool = False) -> bool:
+        """Whether the channel, or this key of it, is at capacity. `promised`: one of the channel's places is kept for
+        whoever asks."""
+        if not promised and self.concurrency.full:
+            return True
+        return bool(self.key_cap) and key in self.keys and self.keys[key].in_flight >= self.key_cap
 
     def parked(self, key: int, now: float) -> bool:
         """Whether the provider has refused this key itself, so that waiting will not help."""
@@ -73,23 +91,37 @@ class Health:
         self.channels: dict[str, ChannelState] = {}
 
     def of(self, channel: Channel) -> ChannelState:
-        """A channel's state; a changed cap is taken over."""
+        """A channel's state; changed caps are taken over."""
         state = self.channels.get(channel.name)
         if state is None:
             state = self.channels[channel.name] = ChannelState(Concurrency(channel.max_concurrency))
-        elif state.concurrency.cap != channel.max_concurrency:
-            state.concurrency.resize(channel.max_concurrency)
+            _take_over(state, channel)
+        elif state.channel is not channel:
+            _take_over(state, channel)
         return state
 
-    def started(self, channel: Channel, now: float) -> bool:
+    def started(self, channel: Channel, now: float, key: int = -1) -> bool:
         """An attempt begins. Tells whether it is its breaker's probe."""
         state = self.of(channel)
         state.concurrency.in_flight += 1
+        if state.rate is not None:
+            state.rate.take(now)
+        if state.key_cap or state.key_rate:
+            known = state.key(key)
+            known.in_flight += 1
+            if state.key_rate:
+                if known.rate is None or known.rate.per_minute != state.key_rate:
+                    known.rate = Rate(state.key_rate)
+                known.rate.take(now)
         return state.breaker.started(now)
 
-    def ended(self, channel: Channel) -> None:
+    def ended(self, channel: Channel, key: int = -1) -> None:
         """An attempt is over, in whatever way: its place is free. Called once for each `started`."""
-        self.of(channel).concurrency.in_flight -= 1
+        state = self.of(channel)
+        state.concurrency.in_flight -= 1
+        known = state.keys.get(key)
+        if known is not None and known.in_flight:
+            known.in_flight -= 1
 
     def answered(self, channel: Channel, key: int, first_token: float | None, now: float) -> None:
         """An attempt's first content came after `first_token` seconds (None: that says nothing of the channel)."""
@@ -137,6 +169,20 @@ class Health:
         """A stream that had begun broke off."""
         if fault.penalty:
             self.of(channel).breaker.broke(now)
+
+
+def _take_over(state: ChannelState, channel: Channel) -> None:
+    """The configured caps, which a reload may have changed."""
+    state.channel = channel
+    if state.concurrency.cap != channel.max_concurrency:
+        state.concurrency.resize(channel.max_concurrency)
+    if channel.requests_per_minute != (state.rate.per_minute if state.rate else 0):
+        state.rate = Rate(channel.requests_per_minute) if channel.requests_per_minute else None
+    state.key_cap = channel.key_concurrency
+    state.key_rate = channel.key_requests_per_minute
+    if not state.key_rate:
+        for known in state.keys.values():
+            known.rate = None
 
 
 def _park(key: KeyState, now: float) -> None:

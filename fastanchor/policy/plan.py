@@ -181,7 +181,7 @@ class Plan:
             return "parked"
         if self._usable_at(waiting, now) > now:
             return "waiting"
-        return "full" if state.concurrency.full else ""
+        return "full" if state.full(waiting.candidate.key) else ""
 
     # -- starting ---------------------------------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class Plan:
             channel = waiting.candidate.channel
             if self._usable_at(waiting, now) > now or (beside and not self._fresh(channel)):
                 continue
-            if channel.name != self.offered and self.health.of(channel).concurrency.full:
+            if self.health.of(channel).full(waiting.candidate.key, promised=channel.name == self.offered):
                 full.add(channel.name)
                 continue
             usable.append(waiting)
@@ -245,7 +245,7 @@ class Plan:
         self.alive[attempt] = waiting
         self.begun[attempt] = now
         self.started += 1
-        if self.health.started(waiting.candidate.channel, now):
+        if self.health.started(waiting.candidate.channel, now, waiting.candidate.key):
             self.probes.add(attempt)
         return Start(attempt, waiting.candidate, self._why(waiting.candidate) if why == "next" else why)
 

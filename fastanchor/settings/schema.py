@@ -196,6 +196,9 @@ class Channel(Section, frozen=True, kw_only=True):
     tier: Annotated[int, Meta(ge=0, le=1000)] = 0
     timeouts: Timeouts = field(default_factory=Timeouts)
     max_concurrency: Positive = 200
+    requests_per_minute: Count = 0
+    key_concurrency: Count = 0
+    key_requests_per_minute: Count = 0
     http2: Literal["auto", "on", "off"] = "auto"
     verify_tls: bool = True
     headers: dict[Text, SecretText] = {}

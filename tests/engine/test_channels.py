@@ -226,3 +226,45 @@ async def test_a_conversation_leaves_a_channel_that_is_down(autojump_clock: obje
     home = (await served(stage, [talk(0)]))[0]
     stage.upstreams[home].fault = Fault("500", "fail500")
     assert home not in await served(stage, [talk(1), talk(2)])
+
+
+# -- the operator's caps ----------------------------------------------------------------------------------------------
+
+
+async def test_a_rate_of_a_channel_overflows_to_the_next(autojump_clock: object) -> None:
+    stage = Stage(world(channel("main", requests_per_minute=60), channel("spare", 1)))
+    for _ in range(40):
+        assert told((await stage.ask(chat(stream=False))).reply) == "whole"
+        await trio.sleep(0.05)
+    assert 10 <= len(stage.upstreams["main"].seen) <= 15
+    assert len(stage.upstreams["spare"].seen) >= 25
+
+
+async def test_a_rate_is_waited_for_where_there_is_no_other(autojump_clock: object) -> None:
+    stage = Stage(world(channel("main", requests_per_minute=60)))
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for _ in range(15):
+            nursery.start_soon(stage.ask, chat(stream=False))
+    assert [receipt.ending for receipt in stage.receipts] == ["done"] * 15
+    assert trio.current_time() - began == pytest.approx(5.0, abs=0.2)
+
+
+async def test_a_cap_per_key_spreads_over_the_keys(autojump_clock: object) -> None:
+    keys = tuple(Secret(f"k{i}") for i in range(3))
+    stage = Stage(world(channel("main", keys=keys, key_concurrency=2)))
+    async with trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(stage.ask, chat())
+    assert stage.upstreams["main"].most_open == 6
+    assert [receipt.ending for receipt in stage.receipts] == ["done"] * 8
+    assert stage.idle
+
+
+async def test_a_rate_per_key_spreads_over_the_keys(autojump_clock: object) -> None:
+    keys = tuple(Secret(f"k{i}") for i in range(2))
+    stage = Stage(world(channel("main", keys=keys, key_requests_per_minute=6)))
+    for _ in range(2):
+        await stage.ask(chat(stream=False))
+    assert sorted(receipt.attempts[0].key for receipt in stage.receipts) == [0, 1]
+    assert (await stage.ask(chat(stream=False))).seconds == pytest.approx(10.0, abs=0.3)

@@ -173,7 +173,10 @@ async def test_neighbours_of_a_left_stream_do_not_notice(autojump_clock: object)
     assert stage.idle
 
 
-@pytest.mark.parametrize("route", [Route(), Route(race=2), Route(hedge=Hedge(after=None))], ids=["hedge", "race", "one"])
+ROUTES = {"hedge": Route(), "race": Route(race=2), "one by one": Route(hedge=Hedge(after=None))}
+
+
+@pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
 async def test_a_bug_of_ours_costs_one_request(
     route: Route, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
