@@ -105,7 +105,8 @@ class H2Connection(Session[Serving]):
         self._served = 0
         self._began = self._idle_since = trio.current_time()
         self._block_since = math.inf
-        self._leaving = 0.0  # since when
+        self._leaving_since = math.inf
+        self._broken = False
         self._last_stream = frames.LAST_STREAM  # that will be served
         self._reading = trio.CancelScope()
         self._nursery: trio.Nursery
@@ -150,6 +151,9 @@ class H2Connection(Session[Serving]):
 
     def _fail(self, bound: str, code: ErrorCodes | None) -> None:
         """The connection is over; None: h2 has said why already."""
+        if self._broken:
+            return
+        self._broken = True
         hit(bound)
         self.flush()
         if code is not None:
@@ -360,6 +364,10 @@ class H2Connection(Session[Serving]):
 
     # -- endings ------------------------------------------------------------------------------------------------------
 
+    @property
+    def _leaving(self) -> bool:
+        return self._leaving_since < math.inf
+
     def end_if_idle(self) -> None:
         """The listener drains."""
         self.leave()
@@ -367,13 +375,13 @@ class H2Connection(Session[Serving]):
     def leave(self) -> None:
         """Serve what has begun, and what the client begins before it can know; then end."""
         if not self._leaving:
-            self._leaving = trio.current_time()
+            self._leaving_since = trio.current_time()
             self.flush()
             self.put(frames.goaway(frames.LAST_STREAM, ErrorCodes.NO_ERROR) + frames.ping(FAREWELL))
 
     def _leave_quietly(self) -> None:
         """The client says that it begins nothing more."""
-        self._leaving = self._leaving or trio.current_time()
+        self._leaving_since = min(self._leaving_since, trio.current_time())
         self._part()
 
     def _part(self) -> None:
@@ -400,7 +408,7 @@ class H2Connection(Session[Serving]):
             self._give_up("h2_preface_timeout")
         elif now - self._block_since > bounds.header_block:
             self._give_up("h2_header_block_timeout")
-        elif self._leaving and now - self._leaving > LEAVE_AFTER:
+        elif now - self._leaving_since > LEAVE_AFTER:
             self._part()
         elif not self.streams and now - self._idle_since > self.limits.idle:
             self._leave_quietly()
