@@ -33,6 +33,7 @@ _EVERY = (b"data", b"{")
 _NEEDLES = (
     b'"usage":{', b'"usage": {', b'"finish_reason":"', b'"finish_reason": "', b'"error"', b"event: error", b"[DONE]",
 )  # fmt: skip
+_ORDINARY = 0b11 << len(_NEEDLES)  # the bits of an event in which only the needles of `_EVERY` occur
 _MEASURED = tuple(b'"%s":"' % key for key in (b"content", b"text", b"reasoning_content", b"reasoning", b"arguments"))
 _CONTENT = ("content", "refusal", "reasoning_content", "reasoning", "tool_calls", "function_call", "audio")
 _KEPT = ("moderation", "prompt_filter_results")  # what makes a chunk without choices worth sending
@@ -62,7 +63,7 @@ class ChatObserver:
         self.fault: Fault | None = None
         self._asked = asked
         self._choices = choices
-        self._scanner = Scanner(_EVERY, measure=_MEASURED)
+        self._scanner = Scanner((*_NEEDLES, *_EVERY), measure=_MEASURED, unclosed=True)
         self._every = True
         self._early_measured = self._early_events = 0  # what the scanner before the current one has counted
         self._begun: set[int] = set()
@@ -106,7 +107,7 @@ class ChatObserver:
         if event is None:
             return b""
         last = tail if event[1] is DONE else frame + b"\n\n"  # nobody waits for a blank line behind the marker
-        return self._forwarded(last, [(0, len(last), 1)])
+        return self._forwarded(last, [(0, len(last), -1)])
 
     def _ending(self) -> bytes:
         if self._closed:
@@ -129,7 +130,9 @@ class ChatObserver:
         """`whole` without the events that are dropped, up to the one that ends the stream."""
         kept: list[bytes] = []
         at = 0
-        for start, end, _ in marks:
+        for start, end, mask in marks:
+            if self.started and self._choices == 1 and not mask & ~_ORDINARY:
+                continue  # marked only because the content had not begun where the scan did
             verdict = self._judge(whole[start:end])
             if verdict is _Verdict.FORWARD:
                 continue
