@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from random import Random
 
 import trio
@@ -24,7 +25,7 @@ from fastanchor.dialects import registry as dialects
 from fastanchor.dialects.contract import CountingDialect
 from fastanchor.dialects.openai_responses import state
 from fastanchor.dialects.relay import fault_event
-from fastanchor.engine import models, stored
+from fastanchor.engine import models, sockets, stored
 from fastanchor.engine.admit import admit
 from fastanchor.engine.affinity import conversation
 from fastanchor.engine.candidates import Candidates, estimate, stateful
@@ -124,7 +125,21 @@ class Gateway:
         exchange.dialect = dialects.dialect(endpoint.dialect)
         await self._accounted(exchange, reply, self._serve)
 
+    def open(self, request: Request, endpoint: str, dialect: str) -> Exchange:
+        """The life of a request begins."""
+        exchange = Exchange(request, self.world, self.mint(), endpoint, self.now or self._read_clock())
+        exchange.dialect = dialects.dialect(dialect)
+        return exchange
+
+    async def answer(self, exchange: Exchange, reply: Reply) -> None:
+        """An exchange that was opened, from its key to its receipt. Raises ClientGone; faults are told."""
+        await self._accounted(exchange, reply, self._serve)
+
     async def _no_endpoint(self, request: Request, reply: Reply) -> None:
+        if sockets.asks_for_socket(request):
+            exchange = self.open(request, "other", _language(request.path))
+            await self._accounted(exchange, reply, partial(sockets.serve, self))
+            return
         request_id = self.mint()
         if self.elsewhere is not None and await self.elsewhere(request, reply, request_id):
             return
