@@ -14,6 +14,7 @@ import trio
 
 from fastanchor.control import metrics
 from fastanchor.control.accounts import Accounts
+from fastanchor.control.credits import Credits
 from fastanchor.control.keys import Keys
 from fastanchor.control.request import Answer, Asked, Receive, Scope, Send, read, refused, told
 from fastanchor.core.faults import Fault, Kind
@@ -32,13 +33,19 @@ class Control:
 
     Args:
         gather: the state of every worker that answers.
-        keys, accounts: called when they are first needed; raise StoreError while their database cannot be used.
+        keys, accounts, credits: called for each request; raise StoreError while their database cannot be used.
+        standing: the books in numbers.
     """
 
-    def __init__(self, gather: Gather, keys: Callable[[], Keys], accounts: Callable[[], Accounts]) -> None:
+    def __init__(
+        self, gather: Gather, keys: Callable[[], Keys], accounts: Callable[[], Accounts],
+        credits: Callable[[], Credits], standing: Callable[[], dict[str, int]],
+    ) -> None:
         self.gather = gather
         self.keys = keys
         self.accounts = accounts
+        self.credits = credits
+        self.standing = standing
         self._threads: trio.CapacityLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,9 +73,11 @@ class Control:
     async def _route(self, asked: Asked) -> Answer:
         match asked.path:
             case ("metrics",):
-                return Answer(200, METRICS_TYPE, metrics.render(await self.gather()))
+                return Answer(200, METRICS_TYPE, metrics.render(await self.gather(), self.standing()))
             case ("v1", "organizations", _, "api-keys", *_):
                 return await self._in_thread(lambda: self.keys().answer(asked))
+            case ("admin", "credits"):
+                return await self._in_thread(lambda: self.credits().answer(asked))
             case ("v1", "usage"):
                 return await self._in_thread(lambda: self.accounts().usage(asked))
             case ("v1", "credits"):

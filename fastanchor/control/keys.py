@@ -7,7 +7,7 @@ key manages every organisation's. To others an organisation's keys do not exist.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import fields
 from typing import Any
 
@@ -30,9 +30,10 @@ Find = Callable[[str], Principal | None]
 class Keys:
     """Answers for one key store; synchronous, called in a thread."""
 
-    def __init__(self, store: KeyStore, find: Find) -> None:
+    def __init__(self, store: KeyStore, find: Find, plans: Container[str] = ()) -> None:
         self.store = store
         self.find = find
+        self.plans = plans
 
     def answer(self, asked: Asked) -> Answer:
         """Any request below an organisation's `api-keys`. Raises Fault."""
@@ -65,7 +66,10 @@ class Keys:
         grantor = None if caller.operator else self.find(caller.key_id)
         if grantor is None and not caller.operator:
             raise Fault(Kind.PERMISSION_DENIED, "Only a key of the store or the operator can make keys.")
-        made = self.store.create(grant(asked.document(), organization), grantor=grantor, now=time.time())
+        wanted = grant(asked.document(), organization)
+        if grantor is None and wanted.plan and wanted.plan not in self.plans:
+            raise Fault(Kind.INVALID_REQUEST, "plan: there is no such plan.", param="plan")
+        made = self.store.create(wanted, grantor=grantor, now=time.time())
         return told({**shown(made.info), "key": made.key}, 201)
 
     def _rotate(self, asked: Asked, organization: str, id: str) -> Answer:

@@ -32,25 +32,55 @@ HISTOGRAMS = (
 )
 
 
-class Page(Collector):
-    """One scrape: the states of all workers that answered."""
+BOOKS = (
+    # key of the standing, metric name, help
+    ("records", "fastanchor_ledger_records", "Records folded into the ledger"),
+    ("damaged", "fastanchor_ledger_damaged_records", "Records of journals that did not verify"),
+    ("lost", "fastanchor_ledger_lost_requests", "Requests of dead workers, settled by rule"),
+    ("restart", "fastanchor_process_restarts", "Processes that ended without being told to"),
+    ("reload", "fastanchor_config_reloads", "Configurations taken over"),
+    ("refusal", "fastanchor_config_refusals", "Configurations refused at a reload"),
+)
+JOURNAL = (
+    # key of a worker's journal, metric name, help
+    ("failures", "fastanchor_journal_failures", "Writes or syncs of a journal that failed"),
+    ("dropped", "fastanchor_journal_dropped_records", "Records that were lost because a journal could not be written"),
+)
 
-    def __init__(self, states: list[Dump]) -> None:
+
+class Page(Collector):
+    """One scrape: the states of all workers that answered, and how the books are."""
+
+    def __init__(self, states: list[Dump], standing: dict[str, int]) -> None:
         self.states = states
+        self.standing = standing
         self.dumps: list[Dump] = [state["meters"] for state in states]
 
     def collect(self) -> Iterable[Metric]:
         """All families."""
         yield from self._counters()
         yield from self._histograms()
+        yield from self._books()
         yield _gauge("fastanchor_in_flight", "Requests being served", sum(d["in_flight"] for d in self.dumps))
         yield _gauge("fastanchor_workers_up", "Workers that answered this scrape", len(self.states))
-        dropped = CounterMetricFamily("fastanchor_log_lines_dropped", "Access lines that could not be written")
-        dropped.add_metric((), sum(state.get("log_dropped", 0) for state in self.states))
-        yield dropped
+        dropped = sum(state.get("log_dropped", 0) for state in self.states)
+        yield _counter("fastanchor_log_lines_dropped", "Access lines that could not be written", dropped)
         info = GaugeMetricFamily("fastanchor_build_info", "Version", labels=("version",))
         info.add_metric((__version__,), 1)
         yield info
+
+    def _books(self) -> Iterator[Metric]:
+        """Journals and ledger."""
+        journals = [state["journal"] for state in self.states]
+        for key, name, text in JOURNAL:
+            yield _counter(name, text, sum(journal[key] for journal in journals))
+        for key, name, text in BOOKS:
+            yield _counter(name, text, self.standing[key])
+        failed, kept = (sum(journal[key] for journal in journals) for key in ("failed", "kept"))
+        yield _gauge("fastanchor_journals_failed", "Workers whose journal cannot be written", failed)
+        yield _gauge("fastanchor_journal_kept_records", "Records that wait in memory for a journal", kept)
+        yield _gauge("fastanchor_ledger_up", "Whether the ledger can be used", not self.standing["trouble"])
+        yield _gauge("fastanchor_ledger_behind_bytes", "Journals not folded yet", self.standing["behind"])
 
     def _counters(self) -> Iterator[Metric]:
         for key, name, text, labels, divisor in COUNTERS:
@@ -67,11 +97,17 @@ class Page(Collector):
             yield family
 
 
-def render(states: list[Dump]) -> bytes:
+def render(states: list[Dump], standing: dict[str, int]) -> bytes:
     """The page of one scrape (text format 0.0.4)."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Page(states))
+    registry.register(Page(states, standing))
     return generate_latest(registry)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    family = CounterMetricFamily(name, text)
+    family.add_metric((), value)
+    return family
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from fastanchor.core.faults import Fault, Side
 from fastanchor.engine.exchange import Exchange
 
@@ -40,11 +42,15 @@ def answer_headers(exchange: Exchange, content_type: bytes) -> Fields:
     return fields
 
 
+def retry_after(fault: Fault) -> Fields:
+    """Whole seconds, never fewer than it takes (RFC 9110 §10.2.3)."""
+    return [] if fault.retry_after is None else [(b"retry-after", b"%d" % max(1, ceil(fault.retry_after)))]
+
+
 def fault_headers(exchange: Exchange, fault: Fault) -> Fields:
     """For an error body. After the gateway's own attempts a client must not multiply them with its retries."""
     fields = [(b"content-type", b"application/json"), *id_headers(exchange.request_id), *exchange.limit_fields]
-    if fault.retry_after is not None:
-        fields.append((b"retry-after", b"%d" % max(1, round(fault.retry_after + 0.499))))
+    fields += retry_after(fault)
     if exchange.attempts:
         fields.append((b"x-fastanchor-attempts", attempts(exchange)))
     if fault.side is Side.UPSTREAM and not fault.rejected:

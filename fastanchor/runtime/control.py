@@ -6,7 +6,6 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import orjson
@@ -15,16 +14,11 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 from hypercorn.typing import ASGIFramework
 
-from fastanchor.control.accounts import Accounts
 from fastanchor.control.app import Control
-from fastanchor.control.keys import Keys
-from fastanchor.core.principal import Principal
+from fastanchor.runtime.children import listen
+from fastanchor.runtime.office import Office
 from fastanchor.settings.compile import Settings
-from fastanchor.store import shm
-from fastanchor.store.bookkeeper import Bookkeeper
-from fastanchor.store.keyring import INTERVAL, Keyring
-from fastanchor.store.keys import DATABASE, KeyStore
-from fastanchor.store.sqlite import StoreError
+from fastanchor.settings.problem import SettingsError
 from fastanchor.wire import errors as wire
 from fastanchor.wire.dial import Origin
 from fastanchor.wire.pool import Pool
@@ -32,6 +26,7 @@ from fastanchor.wire.pool import Pool
 log = logging.getLogger("fastanchor")
 
 ASK_SECONDS = 2.0
+TELL_SECONDS = 1.0
 MAX_STATE = 16 * 1024 * 1024
 
 
@@ -44,118 +39,93 @@ class Links:
 
     async def gather(self) -> list[dict[str, Any]]:
         """The state of every worker that answers."""
+        return await self._each(b"GET", b"")
+
+    async def tell(self, trouble: str) -> None:
+        """Tell every worker what is wrong with the ledger, or that nothing is."""
+        await self._each(b"POST", orjson.dumps({"trouble": trouble}))
+
+    async def _each(self, method: bytes, body: bytes) -> list[dict[str, Any]]:
         states: list[dict[str, Any]] = []
         async with trio.open_nursery() as nursery:
             for path in self.paths:
-                nursery.start_soon(self._ask, path, states)
+                nursery.start_soon(self._ask, path, method, body, states)
         return states
 
-    async def _ask(self, path: str, states: list[dict[str, Any]]) -> None:
+    async def _ask(self, path: str, method: bytes, body: bytes, states: list[dict[str, Any]]) -> None:
         origin = Origin("http", path, 0)
         try:
             response = await self.pool.request(
-                origin, b"GET", b"/state", [], connect_timeout=ASK_SECONDS, first_byte_timeout=ASK_SECONDS
+                origin, method, b"/state", [], body, connect_timeout=ASK_SECONDS, first_byte_timeout=ASK_SECONDS
             )
-            body = await response.read_all(MAX_STATE)
+            answer = await response.read_all(MAX_STATE)
             response.close()
         except wire.WireError as error:
             log.warning("a worker did not tell its state: %r", error)
             return
-        states.append(orjson.loads(body))
+        states.append(orjson.loads(answer))
 
 
-class Office:
-    """The databases of the control process: the one writer of the ledger, and the keys."""
+class Process:
+    """What runs in the control process beside the app."""
 
-    def __init__(self, state_dir: Path, settings: Settings, pepper: bytes) -> None:
-        self.state_dir = state_dir
-        self.settings = settings
-        self.pepper = pepper
-        self.table, _ = shm.open_tables(state_dir)
-        self.ring = Keyring(state_dir / DATABASE, settings.snapshot.plans)
-        ledger = settings.server.ledger
-        self.keeper = Bookkeeper(
-            state_dir, self.table, rule=ledger.lost_requests, retention=ledger.retention_days * 86_400
-        )
-        self._store: KeyStore | None = None
-        self.expect()
+    def __init__(self, office: Office, links: Links, load: Callable[[], Settings]) -> None:
+        self.office = office
+        self.links = links
+        self.load = load
 
-    def take(self, settings: Settings) -> None:
-        """Take over a new configuration."""
-        self.settings = settings
-        self.ring.replan(settings.snapshot.plans)
-        self.expect()
+    async def run(self, app: ASGIFramework, config: Config, lifeline: int) -> None:
+        """Serve until told to stop, or until the supervisor is gone."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+            listen()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(serve, app, config)
+                nursery.start_soon(self.office.keeper.run)
+                nursery.start_soon(self.office.follow)
+                nursery.start_soon(self._tell)
+                nursery.start_soon(_until_gone, lifeline, nursery.cancel_scope)
+                async for number in signals:
+                    if number == signal.SIGTERM:
+                        nursery.cancel_scope.cancel()
+                    else:
+                        await self._reload()
+        self.office.close()
 
-    def expect(self) -> None:
-        """See to it that the accounts of all keys are open."""
-        try:
-            self.ring.refresh()
-        except StoreError as error:
-            log.error("keys cannot be read: %s", error)
-        self.keeper.expect([*self.settings.snapshot.keys.values(), *self.ring.keys.values()])
-
-    async def follow(self) -> None:
-        """Learn of keys that another process has changed, until cancelled."""
-        seen = self.table.counter(shm.KEYS_CHANGED)
+    async def _tell(self) -> None:
+        """Tell the workers how the ledger is, so that their probes can."""
         while True:
-            await trio.sleep(INTERVAL)
-            now = self.table.counter(shm.KEYS_CHANGED)
-            if now != seen:
-                seen = now
-                await trio.to_thread.run_sync(self.expect)
+            await self.links.tell(self.office.keeper.trouble)
+            await trio.sleep(TELL_SECONDS)
 
-    def keys(self) -> Keys:
-        """Raises StoreError."""
-        if self._store is None:
-            self._store = KeyStore(self.state_dir / DATABASE, self.pepper, changed=self._changed)
-        return Keys(self._store, self._holder)
+    async def _reload(self) -> None:
+        try:
+            settings = self.load()
+        except SettingsError as error:
+            log.error("the control process keeps its configuration: %s", error)
+            return
+        await trio.to_thread.run_sync(self.office.take, settings)
 
-    def accounts(self) -> Accounts:
-        """Raises StoreError."""
-        return Accounts(self.keeper.ledger)
 
-    def _changed(self) -> None:
-        self.expect()
-        self.table.bump(shm.KEYS_CHANGED)
-
-    def _holder(self, key_id: str) -> Principal | None:
-        holders = (*self.ring.keys.values(), *self.settings.snapshot.keys.values())
-        return next((principal for principal in holders if principal.key_id == key_id), None)
+async def _until_gone(lifeline: int, scope: trio.CancelScope) -> None:
+    await trio.lowlevel.wait_readable(lifeline)
+    scope.cancel()
 
 
 async def _main(
-    listener: socket.socket, links: list[str], lifeline: int, state_dir: Path, pepper: bytes,
-    load: Callable[[], Settings],
+    listener: socket.socket, paths: list[str], lifeline: int, office: Office, load: Callable[[], Settings]
 ) -> None:
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]
     config.include_server_header = False
     config.graceful_timeout = 1.0
     config.loglevel = "WARNING"
-    reach = Links(links)
-    office = Office(state_dir, load(), pepper)
-    app = cast(ASGIFramework, Control(reach.gather, office.keys, office.accounts))
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve, app, config)
-            nursery.start_soon(office.keeper.run)
-            nursery.start_soon(office.follow)
-
-            async def until_gone() -> None:
-                await trio.lowlevel.wait_readable(lifeline)
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(until_gone)
-            async for number in signals:
-                if number == signal.SIGTERM:
-                    nursery.cancel_scope.cancel()
-                else:
-                    office.take(load())
+    links = Links(paths)
+    app = Control(links.gather, office.keys, office.accounts, office.credits, office.standing)
+    await Process(office, links, load).run(cast(ASGIFramework, app), config, lifeline)
 
 
 def run_control(
-    listener: socket.socket, links: list[str], lifeline: int, state_dir: Path, pepper: bytes,
-    load: Callable[[], Settings],
+    listener: socket.socket, paths: list[str], lifeline: int, office: Office, load: Callable[[], Settings]
 ) -> None:
     """Be the control process until told to stop."""
-    trio.run(_main, listener, links, lifeline, state_dir, pepper, load)
+    trio.run(_main, listener, paths, lifeline, office, load)

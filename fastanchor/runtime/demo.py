@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import trio
 
 from fastanchor.providers import demo
+from fastanchor.runtime.children import listen
 from fastanchor.wire.listen import serve
 from fastanchor.wire.message import OWN_FIELDS, Reply, Request
 
@@ -61,6 +62,7 @@ async def _send(script: demo.Script, headers: list[tuple[bytes, bytes]], reply: 
 async def serve_demo(listener: socket.socket, lifeline: int | None) -> None:
     """Serve until told to stop, or until the supervisor is gone."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        listen()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve, listener, Player())
 

@@ -12,12 +12,13 @@ from fastanchor.core.faults import Fault
 from fastanchor.core.principal import Principal
 from fastanchor.dialects.registry import dialect
 from fastanchor.engine.gateway import Gateway
-from fastanchor.engine.headers import id_headers
+from fastanchor.engine.headers import id_headers, retry_after
 from fastanchor.wire import errors as wire
 from fastanchor.wire.dial import Origin
 from fastanchor.wire.message import OWN_FIELDS, Reply, Request
 
-OPEN = frozenset((b"/metrics",))
+METRICS = b"/metrics"
+OPEN = frozenset((METRICS,))
 EXACT = OPEN | frozenset((b"/v1/usage", b"/v1/credits"))
 PREFIXES = (b"/v1/organizations/", b"/admin/")
 MAX_BODY = 1024 * 1024
@@ -38,7 +39,7 @@ async def forward(gateway: Gateway, control: Origin, request: Request, reply: Re
     try:
         named = [] if request.path in OPEN else [(PRINCIPAL, _told(gateway.whoever(request)))]
     except Fault as fault:
-        answer_fields = [(b"content-type", b"application/json"), *id_headers(request_id)]
+        answer_fields = [(b"content-type", b"application/json"), *id_headers(request_id), *retry_after(fault)]
         await reply.respond(fault.status, answer_fields, dialect("openai_chat").fault(fault, request_id))
         return True
     body = await request.body()

@@ -1,7 +1,8 @@
-"""Puts a whole instance together: settings, sockets, and which process runs what."""
+"""Puts a whole instance together: settings, sockets, books, and which process runs what."""
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import secrets
@@ -11,11 +12,14 @@ from functools import partial
 from pathlib import Path
 
 from fastanchor._speedups import PURE_WANTED, compiled
-from fastanchor.runtime.supervisor import Supervisor, bind_slots
+from fastanchor.runtime import opening
+from fastanchor.runtime.sockets import handed_over, slots
+from fastanchor.runtime.supervisor import Supervisor
 from fastanchor.runtime.worker import Post, run_worker
 from fastanchor.settings.compile import Settings
 from fastanchor.settings.load import load, source
 from fastanchor.settings.problem import SettingsError
+from fastanchor.settings.server import ServerSettings
 from fastanchor.store import shm
 from fastanchor.store.pepper import load_pepper
 from fastanchor.store.state_dir import claim
@@ -24,8 +28,11 @@ from fastanchor.wire.listen import bind
 
 log = logging.getLogger("fastanchor")
 
+DEMO = "demo provider"
 DEMO_ADDRESS = "127.0.0.1:0"
-COMPILED = ("http1", "sse", "peek")
+COMPILED = ("bucket", "http1", "http1_chunked", "peek", "reactor", "sse", "translate")
+FIXED = ("listen", "workers", "state_dir", "limits", "ledger")
+"""Settings of the server that are read once, at the start."""
 
 
 class Instance:
@@ -62,63 +69,81 @@ class Instance:
         Raises:
             StateDirInUse: another instance has the state directory.
             PepperError: the secret of the key digests cannot be trusted.
+            TableError: the limits of the state directory cannot be read.
             OSError: an address is taken, or the state directory cannot be written.
         """
-        state_dir = Path(self.settings.server.state_dir).absolute()
-        self._claim = claim(state_dir)
-        self.pepper = load_pepper(state_dir / "pepper")
+        self.state_dir = Path(self.settings.server.state_dir).absolute()
+        self._claim = claim(self.state_dir)
+        self.pepper = load_pepper(self.state_dir / "pepper")
         self.settings = self.load()
-        supervisor = Supervisor(self.path, self.settings, self.environ)
-        workers = self.settings.server.workers or os.cpu_count() or 1
-        shm.prepare(state_dir, owners=2 * len(self.settings.snapshot.keys), workers=workers)
-        slots = bind_slots(self.settings.server, workers)
-        self._announce(slots[0])
-        control = bind(f"unix:{supervisor.run_dir}/control")
-        links = [bind(f"unix:{supervisor.run_dir}/worker-{i}") for i in range(workers)]
-        for i, listeners in enumerate(slots):
-            self._add_worker(supervisor, i, listeners, links[i], state_dir)
+        self.workers = self.settings.server.workers or os.cpu_count() or 1
+        listeners = slots(self.settings.server, self.workers, handed_over(os.environ))
+        self.ring = opening.keys(self.state_dir, self.settings)
+        opening.books(self.state_dir, self.settings, self.ring, seats=2 * self.workers)
+        self.supervisor = Supervisor(self.settings, self._reload, partial(shm.note, self.state_dir))
+        self._cast(listeners)
+        self._announce(listeners[0])
+        gc.collect()
+        gc.freeze()  # what every process shares stays shared: no collector writes to it
+        return self.supervisor.run()
+
+    def _cast(self, listeners: list[list[socket.socket]]) -> None:
+        """The roles. A worker has two seats: its successor takes the other one."""
+        run_dir = self.supervisor.run_dir
+        control = bind(f"unix:{run_dir}/control")
+        for i in range(self.workers):
+            link = bind(f"unix:{run_dir}/worker-{i}")
+            self._add_worker(i, listeners[i], link, Origin("http", f"{run_dir}/control", 0))
         if self.settings.demo:
-            self._add_demo(supervisor)
-        self._add_control(supervisor, control, workers, state_dir)
-        return supervisor.run()
+            self._add_demo()
+        self.supervisor.add("control", partial(self._be_control, control))
 
-    def _add_worker(
-        self, supervisor: Supervisor, slot: int, listeners: list[socket.socket], link: socket.socket, state_dir: Path
-    ) -> None:
-        control = Origin("http", f"{supervisor.run_dir}/control", 0)
-        post = Post(slot, listeners, link, control, self.pepper, state_dir)
+    def _add_worker(self, slot: int, listeners: list[socket.socket], link: socket.socket, control: Origin) -> None:
+        post = Post(slot, listeners, link, control, self.pepper, self.state_dir, self.ring, os.getpid())
 
-        def main(lifeline: int) -> None:
-            run_worker(self._fresh(), post, self.load, lifeline)
+        def main(lifeline: int, seat: int) -> None:
+            settings = self._fresh()
+            self.ring.replan(settings.snapshot.plans)
+            opening.refresh(self.ring)
+            run_worker(settings, post, seat, self.load, lifeline)
 
-        supervisor.add(f"worker {slot}", main, serves=True, bury=partial(shm.release_worker, state_dir, slot))
+        bury = partial(shm.release_worker, self.state_dir)
+        self.supervisor.add(f"worker {slot}", main, serves=True, seats=(slot, slot + self.workers), bury=bury)
 
-    def _fresh(self) -> Settings:
-        """The configuration for a worker that starts now: what the file says, or what it said when it was good."""
-        try:
-            self.settings = self.load()
-        except SettingsError as error:
-            log.error("a worker starts with the last good configuration: %s", error)
-        return self.settings
-
-    def _add_demo(self, supervisor: Supervisor) -> None:
-        def main(lifeline: int) -> None:
+    def _add_demo(self) -> None:
+        def main(lifeline: int, seat: int) -> None:
             from fastanchor.runtime.demo import run_demo
 
             run_demo(self.demo, lifeline)
 
-        supervisor.add("demo provider", main)
+        self.supervisor.add(DEMO, main, reloads=False)
 
-    def _add_control(
-        self, supervisor: Supervisor, listener: socket.socket, workers: int, state_dir: Path
-    ) -> None:
-        def main(lifeline: int) -> None:
-            from fastanchor.runtime.control import run_control  # hypercorn is not for the other processes
+    def _be_control(self, listener: socket.socket, lifeline: int, seat: int) -> None:
+        from fastanchor.runtime.control import run_control  # hypercorn is not for the other processes
+        from fastanchor.runtime.office import Office
 
-            links = [f"{supervisor.run_dir}/worker-{i}" for i in range(workers)]
-            run_control(listener, links, lifeline, state_dir, self.pepper, self._fresh)
+        links = [f"{self.supervisor.run_dir}/worker-{i}" for i in range(self.workers)]
+        run_control(listener, links, lifeline, Office(self.state_dir, self._fresh(), self.pepper, self.ring), self.load)
 
-        supervisor.add("control", main)
+    def _fresh(self) -> Settings:
+        """The configuration for a process that starts now: what the file says, or what it said when it was good."""
+        try:
+            self.settings = self.load()
+        except SettingsError as error:
+            log.error("a process starts with the last good configuration: %s", error)
+        return self.settings
+
+    def _reload(self) -> Settings:
+        """Take over the configuration as it now is, in the supervisor. Raises SettingsError."""
+        settings = self.load()
+        for name in changed(self.settings.server, settings.server):
+            log.warning("server.%s has changed: that takes a restart", name)
+        for warning in settings.warnings:
+            log.warning("%s", warning)
+        self.settings = settings
+        if settings.demo and not self.supervisor.has(DEMO):
+            self._add_demo()
+        return settings
 
     def _announce(self, listeners: list[socket.socket]) -> None:
         """Say what runs, where, and what the operator should know."""
@@ -132,10 +157,15 @@ class Instance:
         log.info("fastanchor serves on %s (%s)", places, source(self.path))
 
 
+def changed(before: ServerSettings, after: ServerSettings) -> list[str]:
+    """What has changed of the settings that are read once."""
+    names = [name for name in FIXED if getattr(before, name) != getattr(after, name)]
+    return [*names, "tls"] if (before.tls is None) != (after.tls is None) else names
+
+
 def _shown(listener: socket.socket, tls: bool) -> str:
     name = listener.getsockname()
     if isinstance(name, str):
         return f"unix:{name}"
     host = f"[{name[0]}]" if ":" in name[0] else name[0]
     return f"{'https' if tls else 'http'}://{host}:{name[1]}"
-

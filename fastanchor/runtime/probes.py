@@ -27,14 +27,14 @@ def livez(phase: Phase) -> Answer:
 def readyz(phase: Phase) -> Answer:
     """Ready to take requests: 503 while starting, draining, or unable to account for them."""
     body: dict[str, object] = {"status": phase.status}
-    if phase.problems:
-        body["problems"] = list(phase.problems.values())
-    return 200 if phase.status == "ready" else 503, orjson.dumps(body)
+    if phase.told:
+        body["problems"] = phase.told
+    return 200 if phase.serves else 503, orjson.dumps(body)
 
 
 def health(phase: Phase) -> Answer:
     """A summary; degraded is still 200, since streams go on."""
-    body = {"status": phase.status, "version": __version__, "problems": list(phase.problems.values())}
+    body = {"status": phase.status, "version": __version__, "problems": phase.told}
     return 200 if phase.ready else 503, orjson.dumps(body)
 
 

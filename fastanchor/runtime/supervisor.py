@@ -5,8 +5,10 @@
                 └─ demo             the built-in provider, when a channel names it
 
 It runs no event loop: it waits for signals, one at a time.
-SIGTERM, SIGINT: drain and leave; a second one: leave now. SIGHUP: check the configuration and reload the workers.
-SIGUSR1: drain the workers one by one and replace them.
+
+    SIGTERM, SIGINT   drain and leave; a second one: cut what is open, account for it and leave; a third one: kill
+    SIGHUP            check the configuration and hand it to the children; a bad one changes nothing
+    SIGUSR1           replace the workers one by one; each successor serves before its predecessor drains
 """
 
 from __future__ import annotations
@@ -16,103 +18,126 @@ import logging
 import os
 import shutil
 import signal
-import socket
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 from fastanchor.runtime import notify
-from fastanchor.runtime.children import HANDLED, Child, Lifeline
+from fastanchor.runtime.children import HANDLED, READY, Bury, Lifeline, Main, Process, Role
 from fastanchor.settings.compile import Settings
-from fastanchor.settings.load import check
-from fastanchor.settings.server import ServerSettings
-from fastanchor.wire.listen import bind
+from fastanchor.settings.problem import SettingsError
 
 log = logging.getLogger("fastanchor")
 
 GRACE = 2.0
 """Seconds beyond the drain deadline before a child is killed."""
+HURRY = 1.0
+"""Seconds that a child has to account for what is cut."""
+LONGEST_WAIT = 60.0
 
 
 class Supervisor:
     """Starts an instance and keeps it alive until it is told to stop.
 
     Args:
-        path: the configuration file, for reloads.
-        settings: the compiled configuration.
-        environ: where its secrets come from.
+        settings: the configuration in force.
+        reload: takes over the configuration as it now is. Raises SettingsError, and then nothing has changed.
+        noted: called with "restart", "reload" or "refusal" for each that happens.
     """
 
-    def __init__(self, path: Path | None, settings: Settings, environ: Mapping[str, str]) -> None:
-        self.path = path
+    def __init__(
+        self, settings: Settings, reload: Callable[[], Settings], noted: Callable[[str], None] = lambda what: None
+    ) -> None:
         self.settings = settings
-        self.environ = environ
+        self.reload = reload
+        self.noted = noted
         self.lifeline = Lifeline()
-        self.children: list[Child] = []
+        self.roles: list[Role] = []
         self.run_dir = Path(tempfile.mkdtemp(prefix="fastanchor-"))
-        self.stopping: float | None = None
-
-    @property
-    def server(self) -> ServerSettings:
-        return self.settings.server
+        self.stops = 0  # how often it was told to stop
+        self.renew_since: float | None = None  # workers that started before are to be replaced
+        self._told_ready = False
 
     def add(
-        self,
-        name: str,
-        main: Callable[[int], None],
-        *,
-        serves: bool = False,
-        bury: Callable[[], bool] | None = None,
+        self, name: str, main: Main, *, serves: bool = False, reloads: bool = True, seats: tuple[int, ...] = (0,),
+        bury: Bury | None = None,
     ) -> None:
-        """Give the instance a child; it starts with `run`. Those that serve clients end first, the others after."""
-        self.children.append(Child(name, main, serves, bury))
+        """Give the instance a role; it is filled with `run`. Those that serve clients end first, the others after."""
+        self.roles.append(Role(name, main, serves, reloads, seats, bury))
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a role."""
+        return any(role.name == name for role in self.roles)
 
     def run(self) -> int:
         """Run until told to stop. Returns the exit code."""
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         try:
-            now = time.monotonic()
-            for child in self.children:
-                child.start(self.lifeline, now)
-            notify.send("READY=1")
-            while self._alive():
+            while not self.stops or any(role.processes for role in self.roles):
                 self._step()
             return 0
         finally:
-            self._kill()
+            self._kill(lambda process: True)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
             shutil.rmtree(self.run_dir, ignore_errors=True)
 
-    def _alive(self) -> bool:
-        return self.stopping is None or any(child.pid for child in self.children)
-
     def _step(self) -> None:
-        """Wait for the next signal or the next deadline, and act on it."""
-        received = signal.sigtimedwait(HANDLED, self._patience())
+        """Do what is due, wait for the next signal or the next deadline, and act on it."""
+        now = time.monotonic()
+        self._renew(now)
+        for role in self.roles:
+            role.tend(self.lifeline, now)
+        self._kill(lambda process: process.leave_by is not None and process.leave_by <= now)
+        received = signal.sigtimedwait(HANDLED, self._patience(time.monotonic()))
+        if received is not None:
+            self._obey(received.si_signo, received.si_pid)
         self._reap()
-        number = received.si_signo if received is not None else 0
+        if self.stops and not any(role.processes for role in self.roles if role.serves):
+            self._dismiss(serving=False, leave_by=time.monotonic() + GRACE)
+
+    def _obey(self, number: int, sender: int) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
             self._stop()
         elif number == signal.SIGHUP:
             self._reload()
         elif number == signal.SIGUSR1:
-            self._tell(signal.SIGTERM, serving=True)
-        self._restart()
-        if self.stopping is None:
-            return
-        if not any(child.pid for child in self.children if child.serves):
-            self._tell(signal.SIGTERM, serving=False)
-        if time.monotonic() > self.stopping:
-            self._kill()
+            self.renew_since = time.monotonic()
+        elif number == READY:
+            self._became_ready(sender)
 
-    def _patience(self) -> float:
+    def _patience(self, now: float) -> float:
         """Seconds until something is due without a signal."""
-        due = [c.restart_at for c in self.children if c.restart_at is not None]
-        if self.stopping is not None:
-            due = [self.stopping]
-        return max(0.0, min(due, default=time.monotonic() + 60.0) - time.monotonic())
+        due = [now + LONGEST_WAIT]
+        for role in self.roles:
+            start = role.next_due(now)
+            due += [] if start is None else [start]
+            due += [process.leave_by for process in role.processes if process.leave_by is not None]
+        return max(0.0, min(due) - now)
+
+    def _became_ready(self, pid: int) -> None:
+        for role in self.roles:
+            for process in role.processes:
+                if process.pid == pid:
+                    role.became_ready(process, time.monotonic() + self._drain_seconds)
+        if not self._told_ready and all(role.ready for role in self.roles):
+            self._told_ready = True
+            notify.send("READY=1")
+
+    def _renew(self, now: float) -> None:
+        """Start the next successor, if one is wanted and none is on its way."""
+        since = self.renew_since
+        if since is None or self.stops:
+            return
+        for role in self.roles:
+            new = [process for process in role.staying if process.started > since]
+            if not role.serves or any(process.ready for process in new):
+                continue
+            if not new and role.start_at is None:
+                role.start_at = now
+            return
+        self.renew_since = None
+        log.info("all workers have been replaced")
 
     def _reap(self) -> None:
         while True:
@@ -122,69 +147,63 @@ class Supervisor:
                 return
             if pid == 0:
                 return
-            for child in self.children:
-                if child.pid == pid:
-                    child.ended(time.monotonic())
-                    if self.stopping is None:
-                        code = os.waitstatus_to_exitcode(status)
-                        log.warning("%s (process %d) ended with %d", child.name, pid, code)
+            for role in self.roles:
+                for process in list(role.processes):
+                    if process.pid == pid:
+                        self._ended(role, process, os.waitstatus_to_exitcode(status))
 
-    def _restart(self) -> None:
-        if self.stopping is not None:
+    def _ended(self, role: Role, process: Process, code: int) -> None:
+        role.ended(process, time.monotonic())
+        if process.leave_by is not None and code == 0:
             return
-        now = time.monotonic()
-        for child in self.children:
-            if child.pid or child.restart_at is None or child.restart_at > now:
-                continue
-            if child.lay_to_rest(now):
-                child.start(self.lifeline, now)
+        log.warning("%s (process %d) ended with %d", role.name, process.pid, code)
+        self.noted("restart")
+        if self.renew_since is not None and process.started > self.renew_since and not process.ready:
+            self.renew_since = None
+            log.error("a successor of %s did not become ready: the workers are not replaced any further", role.name)
+
+    @property
+    def _drain_seconds(self) -> float:
+        return self.settings.server.drain_seconds + GRACE
 
     def _stop(self) -> None:
-        if self.stopping is not None:  # asked for the second time
-            self._kill()
-            return
-        notify.send("STOPPING=1")
-        self.stopping = time.monotonic() + self.server.drain_seconds + GRACE
-        self._tell(signal.SIGTERM, serving=True)
+        self.stops += 1
+        now = time.monotonic()
+        if self.stops == 1:
+            notify.send("STOPPING=1")
+            for role in self.roles:
+                role.retired = True
+            self._dismiss(serving=True, leave_by=now + self._drain_seconds)
+        elif self.stops == 2:
+            for process in [process for role in self.roles if role.serves for process in role.processes]:
+                process.leave_by = now + HURRY
+                process.signal(signal.SIGTERM)
+        else:
+            self._kill(lambda process: True)
 
     def _reload(self) -> None:
-        """Hand the file to the workers, if it is good as a whole; a bad one changes nothing and says why."""
-        problems = check(self.path, self.environ)
-        for problem in problems:
-            log.error("reload refused: %s", problem)
-        if problems:
-            return
+        """Hand the file to the children, if it is good as a whole; a bad one changes nothing and says why."""
         notify.send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        for child in self.children:
-            if child.name != "demo provider":
-                child.signal(signal.SIGHUP)
-        notify.send("READY=1")
+        try:
+            self.settings = self.reload()
+        except SettingsError as error:
+            for problem in error.problems:
+                log.error("reload refused: %s", problem)
+            self.noted("refusal")
+            notify.send("READY=1\nSTATUS=The configuration was refused; the one before is in force.")
+            return
+        self.noted("reload")
+        for process in [process for role in self.roles if role.reloads for process in role.processes]:
+            process.signal(signal.SIGHUP)
+        notify.send("READY=1\nSTATUS=")
 
-    def _tell(self, number: int, *, serving: bool) -> None:
-        for child in self.children:
-            if child.serves is serving:
-                child.signal(number)
+    def _dismiss(self, *, serving: bool, leave_by: float) -> None:
+        for role in self.roles:
+            if role.serves is serving:
+                for process in role.staying:
+                    role.dismiss(process, leave_by)
 
-    def _kill(self) -> None:
-        for child in self.children:
+    def _kill(self, which: Callable[[Process], bool]) -> None:
+        for process in [process for role in self.roles for process in role.processes if which(process)]:
             with contextlib.suppress(ProcessLookupError):
-                child.signal(signal.SIGKILL)
-
-
-def bind_slots(server: ServerSettings, workers: int) -> list[list[socket.socket]]:
-    """Listening sockets for each worker: its own for every TCP address (SO_REUSEPORT), one shared for a unix path.
-
-    Raises OSError when an address is taken.
-    """
-    slots: list[list[socket.socket]] = [[] for _ in range(workers)]
-    for address in server.listen:
-        shared = bind(str(address)) if address.path else None
-        port = address.port
-        for slot in slots:
-            if shared is not None:
-                slot.append(shared)
-                continue
-            listener = bind(str(replace(address, port=port)), reuse_port=True, backlog=server.limits.backlog)
-            port = listener.getsockname()[1]  # port 0: all workers share what the first one got
-            slot.append(listener)
-    return slots
+                process.signal(signal.SIGKILL)

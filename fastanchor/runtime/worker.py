@@ -1,7 +1,7 @@
 """One data process: serves its listeners until it is told to drain, or its supervisor is gone.
 
-SIGTERM: accept nobody any more, let answers end (up to the drain deadline), leave. SIGHUP: load the configuration again
-and swap it in whole; a bad one changes nothing.
+SIGTERM: accept nobody any more, let answers end (up to the drain deadline), leave; a second one: cut them, account for
+them, leave. SIGHUP: load the configuration again and swap it in whole; a bad one changes nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -25,7 +26,8 @@ from fastanchor.engine.meters import Meters
 from fastanchor.policy.health import Health
 from fastanchor.runtime import probes
 from fastanchor.runtime.books import Books
-from fastanchor.runtime.forward import forward
+from fastanchor.runtime.children import listen, tell_ready
+from fastanchor.runtime.forward import METRICS, forward
 from fastanchor.runtime.log import AccessLog
 from fastanchor.runtime.phase import Phase
 from fastanchor.settings.compile import Settings
@@ -33,6 +35,7 @@ from fastanchor.settings.problem import SettingsError
 from fastanchor.settings.schema import Limits
 from fastanchor.settings.server import ServerSettings
 from fastanchor.settings.tls import KeyPair, TlsSettings
+from fastanchor.store.keyring import Keyring
 from fastanchor.wire.dial import Origin
 from fastanchor.wire.hits import limit_hits
 from fastanchor.wire.limits import H2Limits, ServerLimits, default_connections
@@ -50,14 +53,17 @@ MAX_UPSTREAM_CONNECTIONS = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """Where a worker stands in the instance. `link` is the unix socket on which the control process asks it."""
+    """Where a worker stands in the instance. `link` is the unix socket on which the control process asks it, `ring`
+    the keys that are known already, `supervisor` the process that is told when the worker serves."""
 
     slot: int
     listeners: Sequence[socket.socket]
-    link: socket.socket | None
-    control: Origin | None
+    link: socket.socket
+    control: Origin
     pepper: bytes
     state_dir: Path
+    ring: Keyring
+    supervisor: int
 
 
 def wire_limits(server: ServerSettings) -> ServerLimits:
@@ -116,10 +122,11 @@ class Worker:
     """Puts a gateway on listeners.
 
     Args:
+        seat: the process's column of the shared tables.
         load: reads and compiles the configuration again (for SIGHUP).
     """
 
-    def __init__(self, settings: Settings, post: Post, load: Callable[[], Settings]) -> None:
+    def __init__(self, settings: Settings, post: Post, seat: int, load: Callable[[], Settings]) -> None:
         self.settings = settings
         self.post = post
         self.load = load
@@ -130,7 +137,7 @@ class Worker:
         sinks: tuple[Callable[[Receipt], None], ...] = (self.meters.count,)
         if self.access is not None:
             sinks += (self.access,)
-        self.books = Books(post.state_dir, post.slot, settings)
+        self.books = Books(post.state_dir, seat, settings, post.ring)
         self.conversations = Conversations(
             post.state_dir / "responses.sqlite", settings.server.responses_retention
         )
@@ -146,11 +153,13 @@ class Worker:
             ring=self.books.ring,
         )
         self.drains: list[Drain] = []
+        self.linked = Drain()
         self.tls = None if settings.server.tls is None else ServerTLS(tls_files(settings.server.tls))
 
     async def run(self, lifeline: int) -> None:
         """Serve until drained."""
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+            listen()
             async with trio.open_nursery() as background:
                 background.start_soon(self._obey, signals, background.cancel_scope)
                 background.start_soon(self._watch, lifeline)
@@ -158,8 +167,7 @@ class Worker:
                 background.start_soon(self.books.run, self.phase)
                 if self.access is not None:
                     background.start_soon(self.access.run)
-                if self.post.link is not None:
-                    background.start_soon(serve, self.post.link, self._linked)
+                background.start_soon(partial(serve, self.post.link, self._linked, drain=self.linked))
                 await self._serve()
                 background.cancel_scope.cancel()
         self.books.close()
@@ -179,11 +187,12 @@ class Worker:
                 nursery.start_soon(accept)
             settle_memory()
             self.phase.ready = True
+            tell_ready(self.post.supervisor)
 
     async def _obey(self, signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
         async for number in signals:
             if number == signal.SIGHUP:
-                self.reload()
+                await self.reload()
             elif self.phase.draining:
                 scope.cancel()
             else:
@@ -199,10 +208,10 @@ class Worker:
     def drain(self) -> None:
         """Accept nobody any more; open answers go on to their end."""
         self.phase.draining = True
-        for drain in self.drains:
+        for drain in (*self.drains, self.linked):
             drain.start()
 
-    def reload(self) -> None:
+    async def reload(self) -> None:
         """Swap in the configuration as it now is; a bad one changes nothing."""
         try:
             settings = self.load()
@@ -213,25 +222,28 @@ class Worker:
             return
         self.settings = settings
         self.gateway.world = settings.snapshot
-        self.books.replan(settings)
+        await self.books.replan(settings)
         self.conversations.retention = settings.server.responses_retention
         self.meters.models = frozenset(settings.snapshot.models())
 
     async def _elsewhere(self, request: Request, reply: Reply, request_id: str) -> bool:
         if await probes.answer(self.phase, request, reply, request_id):
             return True
-        if self.post.control is None:
+        if request.path == METRICS and not self.settings.server.metrics:
             return False
         return await forward(self.gateway, self.post.control, request, reply, request_id)
 
     async def _linked(self, request: Request, reply: Reply) -> None:
-        """What the control process asks of this worker."""
+        """What the control process asks of this worker, and what it tells it."""
+        if request.method == b"POST":
+            self.books.heard(orjson.loads(await request.body())["trouble"])
         self.meters.in_flight = self.gateway.in_flight
         state = {
             "slot": self.post.slot,
             "status": self.phase.status,
             "meters": self.meters.dump(),
             "limit_hits": dict(limit_hits()),
+            "journal": self.books.state(),
             "channels": channel_rows(self.gateway.traffic.health, trio.current_time()),
         }
         if self.access is not None:
@@ -261,6 +273,10 @@ def settle_memory() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-def run_worker(settings: Settings, post: Post, load: Callable[[], Settings], lifeline: int) -> None:
+async def _main(settings: Settings, post: Post, seat: int, load: Callable[[], Settings], lifeline: int) -> None:
+    await Worker(settings, post, seat, load).run(lifeline)
+
+
+def run_worker(settings: Settings, post: Post, seat: int, load: Callable[[], Settings], lifeline: int) -> None:
     """Be a worker (in a forked child) until drained."""
-    trio.run(Worker(settings, post, load).run, lifeline, restrict_keyboard_interrupt_to_checkpoints=True)
+    trio.run(_main, settings, post, seat, load, lifeline, restrict_keyboard_interrupt_to_checkpoints=True)

@@ -4,14 +4,17 @@ Rules:
 - Whatever is wrong with the database is told (`trouble`, the log) and tried again. Requests go on meanwhile: their
   journals grow, and balances are what admission last knew.
 - Accounts are opened before a key is used: until then its requests are answered with 503.
+- It may be called from any thread; one at a time does something.
 - The starting credits of a plan are granted to an organisation once, however many of its keys have the plan.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -23,7 +26,7 @@ from fastanchor.core.principal import Principal
 from fastanchor.store import shm
 from fastanchor.store.journal import segments
 from fastanchor.store.ledger import Ledger, Rule
-from fastanchor.store.sqlite import StoreError
+from fastanchor.store.sqlite import Busy, StoreError
 
 log = logging.getLogger("fastanchor")
 
@@ -54,6 +57,7 @@ class Bookkeeper:
         self._retention = retention
         self._wall = wall
         self._busy = busy
+        self._lock = threading.RLock()
         self._ledger: Ledger | None = None
         self._unsure: set[str] = set()
         self._wanted: dict[tuple[str, str], int] = {}  # (organisation, plan) → starting credits
@@ -66,22 +70,33 @@ class Bookkeeper:
     @property
     def ledger(self) -> Ledger:
         """The ledger, opened when it is first needed. Raises StoreError."""
-        if self._ledger is None:
-            path, folder = self._state_dir / DATABASE, self._state_dir / JOURNAL
-            self._ledger = Ledger(path, folder, rule=self._rule, busy=self._busy)
-            self._unsure |= self._ledger.accounts().keys()
-        return self._ledger
+        with self._lock:
+            if self._ledger is None:
+                path, folder = self._state_dir / DATABASE, self._state_dir / JOURNAL
+                self._ledger = Ledger(path, folder, rule=self._rule, busy=self._busy)
+                self._unsure |= self._ledger.accounts().keys()
+            return self._ledger
 
     @property
     def behind(self) -> int:
-        """Bytes of journals; while `trouble` lasts, those that wait to be folded are among them."""
-        return sum(path.stat().st_size for path in segments(self._state_dir / JOURNAL))
+        """Bytes of journals that wait to be folded, as far as is known: without a ledger all of them."""
+        ledger = self._ledger
+        folder = self._state_dir / JOURNAL
+        return unfolded(folder, {} if ledger is None else ledger.sizes)
+
+    def standing(self) -> dict[str, int]:
+        """How the books are, in numbers."""
+        return {
+            "trouble": bool(self.trouble), "behind": self.behind, "records": self.records, "damaged": self.damaged,
+            "lost": self.lost,
+        }
 
     def expect(self, principals: Iterable[Principal]) -> None:
         """Open the accounts of these keys' organisations, now or as soon as the ledger can be used."""
-        for principal in principals:
-            if principal.plan.credits is not None:
-                self._wanted[principal.organization, principal.plan.name] = principal.plan.credits
+        with self._lock:
+            for principal in principals:
+                if principal.plan.credits is not None:
+                    self._wanted[principal.organization, principal.plan.name] = principal.plan.credits
         self._try(self._open_accounts)
 
     def step(self) -> bool:
@@ -97,22 +112,32 @@ class Bookkeeper:
             await trio.sleep(pause)
 
     def close(self) -> None:
-        if self._ledger is not None:
-            self._ledger.close()
-            self._ledger = None
+        """Let go of the database. It is opened anew when it is needed again."""
+        with self._lock:
+            ledger, self._ledger = self._ledger, None
+            if ledger is not None:
+                ledger.close()
 
     def _try(self, work: Callable[[], None]) -> bool:
         try:
-            work()
+            with self._lock:
+                work()
         except StoreError as error:
-            if str(error) != self.trouble:
-                log.error("the ledger cannot be used, journals keep everything until it can: %s", error)
-            self.trouble = str(error)
+            self._failed(error)
             return False
         if self.trouble:
             log.warning("the ledger can be used again")
         self.trouble = ""
         return True
+
+    def _failed(self, error: StoreError) -> None:
+        """Tell of it, once. The file may be replaced before it is tried again: what is open is let go of."""
+        if str(error) != self.trouble:
+            log.error("the ledger cannot be used, journals keep everything until it can: %s", error)
+        self.trouble = str(error)
+        if not isinstance(error, Busy):
+            with contextlib.suppress(StoreError):
+                self.close()
 
     def _work(self) -> None:
         self._open_accounts()
@@ -157,8 +182,18 @@ class Bookkeeper:
 
     def top_up(self, id: str, organization: str, micro: int, reason: str) -> bool:
         """Give credits, once per `id`. Returns whether this was the first time. Raises StoreError."""
-        first = self.ledger.grant(id, organization, micro, reason, self._wall())
-        if first:
-            shm.add_credits(self._table, organization, micro, self._wall())
-            self._unsure.add(organization)
-        return first
+        with self._lock:
+            first = self.ledger.grant(id, organization, micro, reason, self._wall())
+            if first:
+                shm.add_credits(self._table, organization, micro, self._wall())
+                self._unsure.add(organization)
+            return first
+
+
+def unfolded(folder: Path, sizes: Mapping[str, int]) -> int:
+    """Bytes of journals beyond what is known to be folded of each segment."""
+    total = 0
+    for path in segments(folder):
+        with contextlib.suppress(FileNotFoundError):  # retention has just removed it
+            total += path.stat().st_size - sizes.get(path.name, 0)
+    return total

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -47,6 +48,7 @@ class Keyring:
         self._digests: dict[str, tuple[bytes, ...]] = {}  # key id → digests of its secrets
         self._shared: dict[str, Any] = {}  # lists that many keys have in common, by their JSON
         self._version = 0
+        self._lock = threading.Lock()  # one refresh at a time, from whatever thread
         self.keys: dict[bytes, Principal] = {}
 
     def replan(self, plans: Mapping[str, Plan]) -> None:
@@ -60,7 +62,8 @@ class Keyring:
         if not self._path.exists():
             return []
         try:
-            return self._take_over()
+            with self._lock:
+                return self._take_over()
         except (apsw.BusyError, apsw.LockedError) as error:
             raise Busy(f"{self._path} is locked by another process") from error
         except apsw.Error as error:

@@ -71,12 +71,12 @@ class Ledger:
         self.folder = folder
         self.database = Database(path, schema.APPLICATION, schema.STEPS, busy=busy)
         self._rule: Rule = rule
-        self._sizes: dict[str, int] = {}  # how far each segment was folded, as far as is known here
+        self.sizes: dict[str, int] = {}  # how far each segment was folded, as far as is known here
         self._done: set[str] = set()  # segments that have nothing more to say
         self._closed: set[str] = set()  # epochs whose workers are dead and that leave nothing open
         with self.database.reading() as db:
             for name, size, done in _rows(db, "SELECT name, size, done FROM segment"):
-                self._sizes[name] = size
+                self.sizes[name] = size
                 self._finish(name, bool(done))
 
     def fold(self, now: float) -> Folded:
@@ -98,7 +98,7 @@ class Ledger:
 
     def _fold_part(self, path: Path, dead: bool, touched: set[str]) -> _Part:
         """Take in up to BATCH_BYTES of one segment, in one transaction."""
-        offset = self._sizes.get(path.name, 0)
+        offset = self.sizes.get(path.name, 0)
         data = _read(path, offset)
         found = scan(data)
         if not found.size and len(data) == BATCH_BYTES:  # no end of line in so much: pass over it as damage
@@ -111,14 +111,14 @@ class Ledger:
             row: Any = db.execute("SELECT size, done FROM segment WHERE name = ?", (path.name,)).fetchone()
             known, finished = row or (0, 0)
             if known != offset or finished:  # learned before this process began, or by another
-                self._sizes[path.name] = known
+                self.sizes[path.name] = known
                 return _Part(0, 0, not self._finish(path.name, bool(finished)))
             for record in found.records:
                 _take(db, record, epoch_of(path), touched)
             torn = len(data) - found.size if done else 0
             size = offset + found.size
             db.execute(_SEGMENT, (path.name, epoch_of(path), size, len(found.records), found.damaged, torn, done))
-        self._sizes[path.name] = size
+        self.sizes[path.name] = size
         self._finish(path.name, done)
         return _Part(len(found.records), found.damaged, not last)
 

@@ -26,6 +26,7 @@ FIELDS: Final = (
     "ending", "dialect", "endpoint", "client", "served_model", "channel", "provider", "stream", "seconds",
     "first_token", "overhead", "bytes_in", "bytes_out", "tries", "attempts",
 )
+CREDIT: Final = ("id", "organization", "amount", "reason", "at")
 STATES: Final = ("open", "settled", "settled_by_rule")
 FOREVER: Final = 253_402_300_799.0
 MAX_ROWS: Final = 1_000
@@ -76,6 +77,22 @@ def request(ledger: Ledger, id: str, organization: str | None = None) -> Row | N
     with ledger.database.reading() as db:
         row: Any = db.execute(query, values).fetchone()
     return None if row is None else _told(row)
+
+
+def credits(ledger: Ledger, organization: str | None = None) -> list[Row]:
+    """What was given to an organisation, or to all, the latest first."""
+    where, values = _where(organization=organization)
+    query = f"SELECT {', '.join(CREDIT)} FROM credit WHERE {where} ORDER BY at DESC LIMIT {MAX_ROWS}"  # noqa: S608
+    with ledger.database.reading() as db:
+        rows = db.execute(query, values).fetchall()
+    return [dict(zip(CREDIT, row, strict=True)) for row in rows]
+
+
+def credit(ledger: Ledger, id: str) -> Row | None:
+    """One of them."""
+    with ledger.database.reading() as db:
+        row: Any = db.execute(f"SELECT {', '.join(CREDIT)} FROM credit WHERE id = ?", (id,)).fetchone()  # noqa: S608
+    return None if row is None else dict(zip(CREDIT, row, strict=True))
 
 
 def every_request(ledger: Ledger, **which: Any) -> Iterator[Row]:

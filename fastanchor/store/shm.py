@@ -45,6 +45,8 @@ LIMITS: Final = "limits.table"
 ADDRESSES: Final = "addresses.table"
 KEYS_CHANGED: Final = 0
 """The counter of the limits table that moves when keys change."""
+NOTED: Final = {"restart": 1, "reload": 2, "refusal": 3}
+"""Counters of what has happened to the instance, for metrics."""
 
 LEAST_OWNERS: Final = 16_384
 ADDRESS_SLOTS: Final = 16_384
@@ -75,6 +77,21 @@ def release_worker(state_dir: Path, worker: int) -> bool:
         wrong += table.release_worker(worker)
         table.close()
     return wrong == 0
+
+
+def release_everyone(state_dir: Path) -> None:
+    """Give back what the workers of a killed instance held. Only while no worker lives."""
+    for table in open_tables(state_dir):
+        for worker in 2 * tuple(range(table.workers)):  # twice: the first pass ends changes that were under way
+            table.release_worker(worker)
+        table.close()
+
+
+def note(state_dir: Path, what: str) -> None:
+    """Count something that has happened to the instance (see `NOTED`)."""
+    table = Table(state_dir / LIMITS, -1)
+    table.bump(NOTED[what])
+    table.close()
 
 
 def key_owner(key_id: str) -> bytes:

@@ -27,6 +27,11 @@ from .message import ErrorShape, Handler, plain_error
 logger = logging.getLogger(__name__)
 
 
+IDLE_GRACE = 1.0
+"""Seconds for which an idle connection outlives the start of a drain. Its client does not know of it yet: closing under
+a request that is on its way would make that fail."""
+
+
 class Drainable(Protocol):
     """A connection, as its listener's drain sees it."""
 
@@ -246,9 +251,9 @@ class Connection:
                 self.scope.cancel()
 
     def end_if_idle(self) -> None:
-        """The listener drains: nobody waits for a request that has not begun."""
+        """The listener drains: a request that is on its way already is still answered, then nobody waits."""
         if self.idle:
-            self.scope.cancel()
+            self.link.deadline = min(self.link.deadline, trio.current_time() + IDLE_GRACE)
 
     def abort(self, *, reset: bool) -> None:
         """Close under a broken answer, now."""

@@ -1,0 +1,106 @@
+"""The databases of the control process: the one writer of the ledger, and the keys.
+
+All of it is synchronous and runs in threads; a database that cannot be used costs its own pages a 503.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+import trio
+
+from fastanchor.control.accounts import Accounts
+from fastanchor.control.credits import Credits
+from fastanchor.control.keys import Keys
+from fastanchor.core.principal import Principal
+from fastanchor.settings.compile import Settings
+from fastanchor.store import shm
+from fastanchor.store.bookkeeper import Bookkeeper
+from fastanchor.store.keyring import INTERVAL, Keyring
+from fastanchor.store.keys import DATABASE, KeyStore
+from fastanchor.store.sqlite import StoreError
+
+log = logging.getLogger("fastanchor")
+
+
+class Office:
+    """Made in the control process, after it was forked.
+
+    Args:
+        ring: the keys as they were known then.
+    """
+
+    def __init__(self, state_dir: Path, settings: Settings, pepper: bytes, ring: Keyring) -> None:
+        self.state_dir = state_dir
+        self.settings = settings
+        self.pepper = pepper
+        self.ring = ring
+        self.table, _ = shm.open_tables(state_dir)
+        ledger = settings.server.ledger
+        self.keeper = Bookkeeper(
+            state_dir, self.table, rule=ledger.lost_requests, retention=ledger.retention_days * 86_400
+        )
+        self._store: KeyStore | None = None
+        self._making = threading.Lock()
+
+    def take(self, settings: Settings) -> None:
+        """Take over a new configuration."""
+        self.settings = settings
+        self.ring.replan(settings.snapshot.plans)
+        self.expect()
+
+    def expect(self) -> None:
+        """See to it that the accounts of all keys are open."""
+        try:
+            self.ring.refresh()
+        except StoreError as error:
+            log.error("keys cannot be read: %s", error)
+        self.keeper.expect([*self.settings.snapshot.keys.values(), *self.ring.keys.values()])
+
+    async def follow(self) -> None:
+        """Learn of keys that another process has changed, until cancelled."""
+        seen = -1
+        while True:
+            now = self.table.counter(shm.KEYS_CHANGED)
+            if now != seen:
+                seen = now
+                await trio.to_thread.run_sync(self.expect)
+            await trio.sleep(INTERVAL)
+
+    def keys(self) -> Keys:
+        """Raises StoreError."""
+        with self._making:
+            if self._store is None:
+                self._store = KeyStore(self.state_dir / DATABASE, self.pepper, changed=self._changed)
+        return Keys(self._store, self._holder, self.settings.snapshot.plans)
+
+    def accounts(self) -> Accounts:
+        """Raises StoreError."""
+        return Accounts(self.keeper.ledger)
+
+    def credits(self) -> Credits:
+        """Raises StoreError."""
+        return Credits(self.keeper)
+
+    def standing(self) -> dict[str, int]:
+        """The books in numbers, for metrics."""
+        noted = {name: self.table.counter(index) for name, index in shm.NOTED.items()}
+        return {**self.keeper.standing(), **noted}
+
+    def close(self) -> None:
+        """Fold what the workers have left, and let go of everything."""
+        self.keeper.step()
+        self.keeper.close()
+        if self._store is not None:
+            self._store.close()
+        self.table.close()
+
+    def _changed(self) -> None:
+        self.expect()
+        self.table.bump(shm.KEYS_CHANGED)
+
+    def _holder(self, key_id: str) -> Principal | None:
+        holders = (*self.ring.keys.values(), *self.settings.snapshot.keys.values())
+        return next((principal for principal in holders if principal.key_id == key_id), None)
