@@ -38,7 +38,7 @@ from fastanchor.settings.tls import KeyPair, TlsSettings
 from fastanchor.store.keyring import Keyring
 from fastanchor.wire.dial import Origin
 from fastanchor.wire.hits import limit_hits
-from fastanchor.wire.limits import H2Limits, ServerLimits, default_connections
+from fastanchor.wire.limits import H2Limits, ServerLimits, WSLimits, default_connections
 from fastanchor.wire.listen import serve
 from fastanchor.wire.message import Reply, Request
 from fastanchor.wire.pool import Pool
@@ -87,6 +87,7 @@ def wire_limits(server: ServerSettings) -> ServerLimits:
         half_close_aborts=server.half_close_aborts,
         handshake=limits.tls_handshake_seconds,
         h2=h2_limits(limits),
+        ws=ws_limits(limits),
     )
 
 
@@ -105,6 +106,22 @@ def h2_limits(limits: Limits) -> H2Limits:
         preface=limits.h2_preface_seconds,
         header_block=limits.h2_header_seconds,
         window_stall=limits.h2_window_seconds,
+    )
+
+
+def ws_limits(limits: Limits) -> WSLimits:
+    """Those of WebSocket."""
+    return WSLimits(
+        message=limits.ws_message_bytes,
+        frame=limits.ws_frame_bytes,
+        fragments=limits.ws_fragments,
+        control_frames=limits.ws_control_frames,
+        unsent=limits.ws_unsent_bytes,
+        ping_every=limits.ws_ping_seconds,
+        pong_within=limits.ws_pong_seconds,
+        idle=limits.ws_idle_seconds,
+        handshake=limits.ws_auth_seconds,
+        close=limits.ws_close_seconds,
     )
 
 

@@ -111,6 +111,16 @@ class Limits(Section, frozen=True, kw_only=True):
     h2_preface_seconds: Seconds = 5.0
     h2_header_seconds: Seconds = 5.0
     h2_window_seconds: Seconds = 30.0
+    ws_message_bytes: Positive = 1024 * 1024
+    ws_frame_bytes: Positive = 1024 * 1024
+    ws_fragments: Positive = 256
+    ws_control_frames: Positive = 50
+    ws_unsent_bytes: Positive = 256 * 1024
+    ws_ping_seconds: Seconds = 20.0
+    ws_pong_seconds: Seconds = 20.0
+    ws_idle_seconds: Seconds = 300.0
+    ws_auth_seconds: Seconds = 10.0
+    ws_close_seconds: Seconds = 5.0
     max_connections: Positive | None = None
     backlog: Positive = 1_024
 
