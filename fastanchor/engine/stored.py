@@ -70,7 +70,7 @@ async def _asked(exchange: Exchange, channel: Channel, key: Secret | None, pool:
     try:
         with trio.fail_after(seconds):
             response = await pool.request(
-                origin(channel.base_url), upstream.method, upstream.target, upstream.headers,
+                origin(channel.base_url, channel.http2, channel.verify_tls), upstream.method, upstream.target, upstream.headers,
                 connect_timeout=channel.timeouts.connect, first_byte_timeout=seconds,
             )  # fmt: skip
             try:
