@@ -17,7 +17,7 @@ FAILURES = re.compile(r"^Failures: $.*", re.MULTILINE | re.DOTALL)
 def test_all_of_h2spec(h2spec: str, site: Site) -> None:
     tls = ["-t", "-k"] if site.authority else []
     ran = subprocess.run(
-        [h2spec, "-h", "localhost", "-p", str(site.port), "-o", "5", *tls],
+        [h2spec, "-h", "localhost", "-p", str(site.port), "-o", "5", "-S", *tls],
         capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     summary = SUMMARY.search(ran.stdout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -26,10 +27,12 @@ class Binary:
     process: subprocess.Popen[bytes]
     port: int
     log_file: Path
+    trust: ssl.SSLContext | None = None
+    """Whom to believe, where the instance speaks TLS."""
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'http' if self.trust is None else 'https'}://127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
@@ -44,7 +47,7 @@ class Binary:
         if key:
             request.add_header("authorization", f"Bearer {key}")
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=10, context=self.trust) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
@@ -57,7 +60,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def fastanchor(tmp_path: Path, config: str = "", *arguments: str, **environ: str) -> Iterator[Binary]:
+def fastanchor(
+    tmp_path: Path, config: str = "", *arguments: str, trust: ssl.SSLContext | None = None, **environ: str
+) -> Iterator[Binary]:
     """Run `fastanchor serve` with this configuration text until the block is left."""
     port = free_port()
     log_file = tmp_path / "log"
@@ -69,7 +74,7 @@ def fastanchor(tmp_path: Path, config: str = "", *arguments: str, **environ: str
         process = subprocess.Popen(
             [*command, *arguments], cwd=tmp_path, stdout=log, stderr=log, env={**clean, **environ}
         )
-    binary = Binary(process, port, log_file)
+    binary = Binary(process, port, log_file, trust)
     try:
         _await_ready(binary)
         yield binary

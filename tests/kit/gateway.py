@@ -53,6 +53,7 @@ async def running(world: Snapshot, conversations: Conversations | None = None) -
                 world, pool, PEPPER, sinks=(receipts.append,), random=Random(7), conversations=conversations
             )
             async with trio.open_nursery() as nursery:
+                await nursery.start(pool.run)
                 await nursery.start(serve, listener, gateway)
                 yield Running(gateway, listener.getsockname()[1], pool, receipts)
                 nursery.cancel_scope.cancel()
