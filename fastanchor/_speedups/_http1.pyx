@@ -16,6 +16,7 @@ from ._http1_types import REQUEST_LIMITS, RESPONSE_LIMITS, RequestHead, Response
 cdef dict REASONS = pure.REASONS
 cdef bytes V11 = b"1.1"
 cdef bytes NOTHING = b""
+cdef frozenset NOBODY = frozenset()
 
 # -- tables -----------------------------------------------------------------------------------------------------------
 
@@ -361,14 +362,17 @@ cdef bint _is_value(bytes word) noexcept:
     return True
 
 
-cdef bytes _with_fields(bytes line, headers):
-    """The start-line, the fields, the blank line; every byte of every field is looked at."""
-    cdef list fields = headers if type(headers) is list else list(headers)
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(line) + 2
-    cdef list flat = []
-    cdef bytes word, whole
+cdef char* _put(char* out, bytes word) noexcept:
+    """Copy `word` to `out`; behind it."""
+    memcpy(out, PyBytes_AS_STRING(word), PyBytes_GET_SIZE(word))
+    return out + PyBytes_GET_SIZE(word)
+
+
+cdef bytes _with_fields(bytes line, list fields, bytes own, frozenset reserved):
+    """The start-line, the fields, our own lines, the blank line; every byte of every field is looked at."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(line) + PyBytes_GET_SIZE(own) + 2
+    cdef bytes whole
     cdef char* out
-    cdef Py_ssize_t i
     for name, value in fields:
         if type(name) is not bytes or type(value) is not bytes:
             raise TypeError("field names and values are bytes")
@@ -376,24 +380,20 @@ cdef bytes _with_fields(bytes line, headers):
             raise UnsafeHeader(f"unsafe field name: {name!r}")
         if not _is_value(<bytes>value):
             raise UnsafeHeader(f"unsafe byte in the value of {name.decode('ascii')}")
+        if name in reserved:
+            raise ValueError(f"{name.decode('ascii')} is written by the wire")
         size += PyBytes_GET_SIZE(<bytes>name) + PyBytes_GET_SIZE(<bytes>value) + 4
-        flat.append(name)
-        flat.append(value)
     whole = PyBytes_FromStringAndSize(NULL, size)
-    out = PyBytes_AS_STRING(whole)
-    memcpy(out, PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
-    out += PyBytes_GET_SIZE(line)
-    for i in range(len(flat)):
-        word = <bytes>flat[i]
-        memcpy(out, PyBytes_AS_STRING(word), PyBytes_GET_SIZE(word))
-        out += PyBytes_GET_SIZE(word)
-        if i & 1:
-            out[0] = 13
-            out[1] = 10
-        else:
-            out[0] = 58
-            out[1] = 32
+    out = _put(PyBytes_AS_STRING(whole), line)
+    for name, value in fields:
+        out = _put(out, <bytes>name)
+        out[0] = 58
+        out[1] = 32
+        out = _put(out + 2, <bytes>value)
+        out[0] = 13
+        out[1] = 10
         out += 2
+    out = _put(out, own)
     out[0] = 13
     out[1] = 10
     return whole
@@ -402,24 +402,31 @@ cdef bytes _with_fields(bytes line, headers):
 cdef dict _status_lines = {}
 
 
-def response_head(int status, headers):
+def response_head(int status, headers, bytes own=NOTHING, frozenset reserved=NOBODY):
     """See `_http1_pure.response_head`."""
     if not 100 <= status <= 599:
         raise ValueError(f"status out of range: {status}")
     line = _status_lines.get(status)
     if line is None:
         line = _status_lines[status] = b"HTTP/1.1 %d %b\r\n" % (status, REASONS.get(status, b""))
-    return _with_fields(line, headers)
+    return _with_fields(line, headers if type(headers) is list else list(headers), own, reserved)
 
 
-def request_head(bytes method, bytes target, headers):
+def request_head(bytes method, bytes target, headers, bytes host=None, bytes own=NOTHING, frozenset reserved=NOBODY):
     """See `_http1_pure.request_head`."""
     cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(target)
     cdef Py_ssize_t i
     cdef bint safe = PyBytes_GET_SIZE(target) > 0 and _is_token(method)
+    cdef list fields = headers if type(headers) is list else list(headers)
     for i in range(PyBytes_GET_SIZE(target)):
         if not 0x21 <= p[i] <= 0x7E:
             safe = False
     if not safe:
         raise UnsafeHeader("unsafe byte in the method or the request-target")
-    return _with_fields(b"%b %b HTTP/1.1\r\n" % (method, target), headers)
+    if host is not None:
+        for name, _ in fields:
+            if name == b"host":
+                break
+        else:
+            fields = [(b"host", host), *fields]
+    return _with_fields(b"%b %b HTTP/1.1\r\n" % (method, target), fields, own, reserved)

@@ -67,22 +67,40 @@ def parse_response(
     return None if span is None else gate.read_response(data[: span[1]], limits)
 
 
-def response_head(status: int, headers: Headers) -> bytes:
-    """A whole response head, blank line included. Raises UnsafeHeader, and ValueError for a status out of range."""
+def response_head(
+    status: int, headers: Headers, own: bytes = b"", reserved: frozenset[bytes] = frozenset()
+) -> bytes:
+    """A whole response head, blank line included.
+
+    `own` holds whole lines that go behind the fields as they are. Raises UnsafeHeader, and ValueError for a status out
+    of range and for a field whose name (in lower case) is `reserved`.
+    """
     if not 100 <= status <= 599:
         raise ValueError(f"status out of range: {status}")
-    return b"HTTP/1.1 %d %b\r\n%b" % (status, REASONS.get(status, b""), field_lines(headers))
+    return b"HTTP/1.1 %d %b\r\n%b" % (status, REASONS.get(status, b""), field_lines(headers, own, reserved))
 
 
-def request_head(method: bytes, target: bytes, headers: Headers) -> bytes:
-    """A whole request head, blank line included. Raises UnsafeHeader."""
+def request_head(
+    method: bytes,
+    target: bytes,
+    headers: Headers,
+    host: bytes | None = None,
+    own: bytes = b"",
+    reserved: frozenset[bytes] = frozenset(),
+) -> bytes:
+    """A whole request head, blank line included; `host` comes first, unless the fields have one.
+
+    `own` and `reserved` are those of `response_head`. Raises UnsafeHeader, ValueError.
+    """
     if gate.TOKEN.fullmatch(method) is None or SAFE_TARGET.fullmatch(target) is None:
         raise UnsafeHeader("unsafe byte in the method or the request-target")
-    return b"%b %b HTTP/1.1\r\n%b" % (method, target, field_lines(headers))
+    if host is not None and not any(name == b"host" for name, _ in headers):
+        headers = [(b"host", host), *headers]
+    return b"%b %b HTTP/1.1\r\n%b" % (method, target, field_lines(headers, own, reserved))
 
 
-def field_lines(headers: Headers) -> bytes:
-    """The fields and the blank line behind them; a value is never shown in the error, it may be a secret."""
+def field_lines(headers: Headers, own: bytes, reserved: frozenset[bytes]) -> bytes:
+    """The fields, our own lines and the blank line; a value is never shown in the error, it may be a secret."""
     lines = []
     for name, value in headers:
         if type(name) is not bytes or type(value) is not bytes:
@@ -91,6 +109,7 @@ def field_lines(headers: Headers) -> bytes:
             raise UnsafeHeader(f"unsafe field name: {name!r}")
         if gate.VALUE.fullmatch(value) is None:
             raise UnsafeHeader(f"unsafe byte in the value of {name.decode('ascii')}")
+        if name in reserved:
+            raise ValueError(f"{name.decode('ascii')} is written by the wire")
         lines.append(b"%b: %b\r\n" % (name, value))
-    lines.append(b"\r\n")
-    return b"".join(lines)
+    return b"%b%b\r\n" % (b"".join(lines), own)

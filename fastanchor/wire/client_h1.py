@@ -7,7 +7,6 @@ was left unread on it and nothing has arrived since (RFC 9112 §9.2, §9.3).
 
 from __future__ import annotations
 
-import contextlib
 import math
 from typing import NoReturn, Protocol
 
@@ -18,7 +17,7 @@ from fastanchor._speedups.http1 import BadMessage, ChunkDecoder, ResponseHead, p
 from .dial import Origin
 from .errors import BadResponse, NothingYet, ReadTimeout, ResetBeforeResponse, ResponseTimeout, Truncated
 from .link import DeadlinePassed, Link
-from .message import OWN_FIELDS, Header, Headers
+from .message import OWN_FIELDS, Headers
 
 MAX_INTERIM = 10
 UNTIL_CLOSE = -1
@@ -45,24 +44,29 @@ class ClientConnection:
         """Whether nothing has arrived while it was idle: neither bytes that nobody asked for, nor the end."""
         return self.link.handle.silent()
 
-    async def ask(
-        self, head: bytes, body: bytes, *, within: float | None
-    ) -> tuple[ResponseHead, bytes]:
+    async def ask(self, head: bytes, body: bytes, *, within: float | None) -> tuple[ResponseHead, bytes]:
         """Send a request; (response head, what came behind it).
 
         Raises ResetBeforeResponse, ResponseTimeout, Truncated, BadResponse.
         """
         link = self.link
-        link.deadline = math.inf if within is None else trio.current_time() + within
+        if within is not None:
+            link.deadline = link.now() + within
         try:
-            with contextlib.suppress(OSError):  # who answers and closes before it has read all is heard out
+            try:  # noqa: SIM105 - a context manager costs more than all else here
                 await link.send_both(head, body)
-            rest = b""
-            for interim in range(MAX_INTERIM + 1):
-                response, rest = await self._receive_head(rest, begun=interim > 0)
-                if response.status >= 200:
-                    return response, rest
-            raise BadResponse("too many interim responses")
+            except OSError:  # who answers and closes before it has read all is heard out
+                pass
+            try:
+                data = await link.recv()
+            except OSError:
+                data = b""
+            if not data:
+                raise ResetBeforeResponse("connection ended before the response")
+            response = parse_response(data)
+            if response is None or response.status < 200:
+                response, data = await self._final_head(data)
+            return response, data[response.size :]
         except DeadlinePassed:
             raise ResponseTimeout(f"no response head within {within:g} s") from None
         except BadMessage as error:
@@ -70,23 +74,25 @@ class ClientConnection:
         finally:
             link.deadline = math.inf
 
-    async def _receive_head(self, data: bytes, *, begun: bool) -> tuple[ResponseHead, bytes]:
-        """The next head and what came behind it; `begun` when an interim response has come before it."""
-        scanned = 0
-        while not data or (head := parse_response(data, scanned=scanned)) is None:
-            scanned = len(data)
-            try:
-                more = await self.link.recv()
-            except OSError:
-                more = b""
-            if not more:
-                if not begun and not data:
-                    raise ResetBeforeResponse("connection ended before the response")
-                raise Truncated("connection ended within the response head")
-            data += more
-        if head.status == 101:
-            raise BadResponse("unexpected 101 response")
-        return head, data[head.size :]
+    async def _final_head(self, data: bytes) -> tuple[ResponseHead, bytes]:
+        """The head behind interim responses, or one that did not come in one piece, and the bytes it begins."""
+        for _ in range(MAX_INTERIM + 1):
+            scanned = 0
+            while not data or (head := parse_response(data, scanned=scanned)) is None:
+                scanned = len(data)
+                try:
+                    more = await self.link.recv()
+                except OSError:
+                    more = b""
+                if not more:
+                    raise Truncated("connection ended within the response head")
+                data += more
+            if head.status >= 200:
+                return head, data
+            if head.status == 101:
+                raise BadResponse("unexpected 101 response")
+            data = data[head.size :]
+        raise BadResponse("too many interim responses")
 
 
 def compose(origin: Origin, method: bytes, target: bytes, headers: Headers, body: bytes) -> bytes:
@@ -94,18 +100,8 @@ def compose(origin: Origin, method: bytes, target: bytes, headers: Headers, body
 
     Raises ValueError for a field that is the wire's own, UnsafeHeader for a byte that would break the head.
     """
-    fields: list[Header] = []
-    host = False
-    for name, value in headers:
-        if name in OWN_FIELDS:
-            raise ValueError(f"{name.decode('ascii')} is written by the wire")
-        host = host or name == b"host"
-        fields.append((name, value))
-    if not host:
-        fields.insert(0, (b"host", origin.authority))
-    if body or method in (b"POST", b"PUT", b"PATCH"):
-        fields.append((b"content-length", b"%d" % len(body)))
-    return request_head(method, target, fields)
+    own = b"content-length: %d\r\n" % len(body) if body or method in (b"POST", b"PUT", b"PATCH") else b""
+    return request_head(method, target, headers, origin.authority, own, OWN_FIELDS)
 
 
 class Response:
@@ -115,6 +111,7 @@ class Response:
         "_buffer",
         "_connection",
         "_decoder",
+        "_first",
         "_keep_alive",
         "_left",
         "_owner",
@@ -152,8 +149,10 @@ class Response:
         self._buffer = rest
         self._keep_alive = head.keep_alive
         self._decoder = None
-        self._left = head.content_length if head.content_length is not None else UNTIL_CLOSE
-        if for_head or head.status in (204, 304):
+        self._first: dict[bytes, bytes] | None = None
+        length = head.content_length
+        self._left = UNTIL_CLOSE if length is None else length
+        if for_head or head.status == 204 or head.status == 304:
             self._left = 0
         elif head.chunked:
             self._decoder = ChunkDecoder()
@@ -171,10 +170,9 @@ class Response:
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of the field `name` (lower case)."""
-        for field, value in self.headers:
-            if field == name:
-                return value
-        return None
+        if self._first is None:
+            self._first = dict(reversed(self.headers))
+        return self._first.get(name)
 
     async def read(self) -> bytes:
         """The next bytes of the body, as one receive brought them; b"" at its complete end.
@@ -192,6 +190,11 @@ class Response:
 
     async def read_all(self, limit: int) -> bytes:
         """The whole rest of the body. Raises as `read` does, and BadResponse when it is over `limit` bytes."""
+        whole = self._buffer
+        if 0 < self._left == len(whole) <= limit:  # mostly it came with the head
+            self._buffer = b""
+            self._end()
+            return whole
         pieces = []
         size = 0
         while piece := await self.read():
@@ -215,7 +218,7 @@ class Response:
         if connection is None:
             raise Truncated("the response has been closed")
         link = connection.link
-        now = trio.current_time()
+        now = link.now()
         since = now if self._still_since is None else self._still_since
         try:
             link.deadline = self._deadline(since, now)
@@ -261,12 +264,15 @@ class Response:
             return piece
         if self._left == UNTIL_CLOSE:
             return data
-        piece = data[: self._left]
-        self._buffer = data[self._left :]
-        self._left -= len(piece)
-        if not self._left:
+        left = self._left - len(data)
+        if left < 0:
+            self._buffer = data[self._left :]
+            data = data[: self._left]
+            left = 0
+        self._left = left
+        if not left:
             self._end()
-        return piece
+        return data
 
     def _end(self) -> None:
         """The body is whole: the connection goes back, unless something else came behind it."""

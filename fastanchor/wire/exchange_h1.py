@@ -8,8 +8,6 @@ a stream; to HEAD, and with 204 and 304, it has no body; to HTTP/1.0 a stream en
 from __future__ import annotations
 
 import math
-import time
-from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 import trio
@@ -23,18 +21,19 @@ from fastanchor._speedups.http1 import (
     response_head,
 )
 
+from .date import date_line
 from .errors import BadRequest, BodyTimeout, BodyTooLarge, ClientGone
-from .link import DeadlinePassed
-from .message import OWN_FIELDS, Header, Headers, Upgraded
+from .link import BROKEN, DeadlinePassed
+from .message import OWN_FIELDS, Headers, Upgraded
 
 if TYPE_CHECKING:
     from .server_h1 import Connection
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-CLOSE = (b"connection", b"close")
-KEEP_ALIVE = (b"connection", b"keep-alive")
-UPGRADE = (b"connection", b"upgrade")
-CHUNKED = (b"transfer-encoding", b"chunked")
+CLOSE = b"connection: close\r\n"
+KEEP_ALIVE = b"connection: keep-alive\r\n"
+UPGRADE = b"connection: upgrade\r\nupgrade: websocket\r\n"
+CHUNKED = b"transfer-encoding: chunked\r\n"
 
 
 class H1Request:
@@ -44,6 +43,7 @@ class H1Request:
         "_connection",
         "_decoder",
         "_expected",
+        "_first",
         "_left",
         "_received",
         "_waited",
@@ -73,6 +73,7 @@ class H1Request:
         self._expected = head.expect_continue  # the client waits for 100 before it sends
         self._left = head.content_length or 0
         self._decoder: ChunkDecoder | None = None
+        self._first: dict[bytes, bytes] | None = None
         self._received = 0
         self._waited = 0.0  # seconds spent waiting for the client
         self.ended = not (self._left or head.chunked)
@@ -82,16 +83,25 @@ class H1Request:
         return f"<{self.method.decode('ascii')} {self.path.decode('ascii')} from {self.peer}>"
 
     def get(self, name: bytes) -> bytes | None:
-        for field, value in self.headers:
-            if field == name:
-                return value
-        return None
+        if self._first is None:
+            self._first = dict(reversed(self.headers))
+        return self._first.get(name)
 
     async def body(self) -> bytes:
-        pieces: list[bytes] = []
-        while not self.ended:
-            pieces.append(await self.read())
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        connection = self._connection
+        if 0 < self._left == len(connection.buffer) <= self.max_body:  # mostly it is here already, and alone
+            data = connection.buffer
+            connection.buffer = b""
+            self._left = 0
+            self.ended = True
+            return data
+        first = await self.read()
+        if self.ended:
+            return first
+        pieces = [first]
+        while piece := await self.read():
+            pieces.append(piece)
+        return b"".join(pieces)
 
     async def read(self) -> bytes:
         if self.ended:
@@ -112,11 +122,16 @@ class H1Request:
                 return piece
 
     def _sized(self, data: bytes) -> bytes:
-        piece = data[: self._left]
-        self._connection.buffer = data[self._left :]
-        self._left -= len(piece)
-        self.ended = not self._left
-        return piece
+        rest = b""
+        left = self._left - len(data)
+        if left < 0:
+            rest = data[self._left :]
+            data = data[: self._left]
+            left = 0
+        self._connection.buffer = rest
+        self._left = left
+        self.ended = not left
+        return data
 
     def _dechunked(self, data: bytes) -> bytes:
         connection = self._connection
@@ -138,7 +153,7 @@ class H1Request:
         connection = self._connection
         limits = connection.limits
         link = connection.link
-        now = trio.current_time()
+        now = link.now()
         slack = limits.body_grace + self._received / limits.body_rate - self._waited
         link.deadline = now + min(limits.body_stall, slack)
         try:
@@ -150,7 +165,7 @@ class H1Request:
             connection.ending = True
             raise ClientGone("reset in the body") from None
         link.deadline = math.inf
-        self._waited += trio.current_time() - now
+        self._waited += link.now() - now
         if not data:
             connection.ending = True
             raise BadRequest(400, "body cut short")
@@ -184,25 +199,26 @@ class H1Reply:
         self.finished = False
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        fields = self._fields(status, headers)
+        own = self._own_lines(status)
         if status != 204 and status != 304:
-            fields.append((b"content-length", b"%d" % len(body)))
+            own += b"content-length: %d\r\n" % len(body)
         elif body:
             raise ValueError(f"an answer with status {status} has no body")
-        head = response_head(status, fields)
+        head = response_head(status, headers, own, OWN_FIELDS)
         self.started = True
-        if self._bodiless:
-            await self._connection.send(head)
-        else:
-            await self._connection.send_both(head, body)
+        connection = self._connection
+        try:
+            await connection.link.send_both(head, b"" if self._bodiless else body, connection.limits.write_stall)
+        except BROKEN:
+            raise connection.lost() from None
         self.finished = True
 
     async def start(self, status: int, headers: Headers, first: bytes = b"") -> None:
         self._bodiless = self._bodiless or status == 204 or status == 304
-        fields = self._fields(status, headers, stream=not self._bodiless)
+        own = self._own_lines(status, stream=not self._bodiless)
         if not self._bodiless and self._chunked:
-            fields.append(CHUNKED)
-        head = response_head(status, fields)
+            own += CHUNKED
+        head = response_head(status, headers, own, OWN_FIELDS)
         self.started = True
         await self._connection.send(head + self._framed(first))
 
@@ -210,7 +226,11 @@ class H1Reply:
         if self.finished or not self.started:
             raise RuntimeError("the answer is not being streamed")
         if data and not self._bodiless:
-            await self._connection.send(chunk(data) if self._chunked else data)
+            connection = self._connection
+            try:
+                await connection.link.send(chunk(data) if self._chunked else data, connection.limits.write_stall)
+            except BROKEN:
+                raise connection.lost() from None
 
     async def finish(self, last: bytes = b"") -> None:
         if self.finished or not self.started:
@@ -225,9 +245,10 @@ class H1Reply:
         connection = self._connection
         if self.started or not self._request.ended:
             raise RuntimeError("only a request without a body, and before its answer, can be upgraded")
-        fields = [*headers, (b"date", date()), UPGRADE, (b"upgrade", protocol)]
+        fields = [*headers, (b"connection", b"upgrade"), (b"upgrade", protocol)]
+        head = response_head(101, fields, date_line())
         self.started = self.finished = connection.ending = True
-        await connection.send(response_head(101, fields))
+        await connection.send(head)
         received, connection.buffer = connection.buffer, b""
         return Upgraded(connection.link, received, connection.limits, connection.drain)
 
@@ -243,36 +264,20 @@ class H1Reply:
             return b""
         return chunk(data) if self._chunked else data
 
-    def _fields(self, status: int, headers: Headers, stream: bool = False) -> list[Header]:
-        """The handler's fields with ours behind them; decides whether the connection goes on."""
+    def _own_lines(self, status: int, stream: bool = False) -> bytes:
+        """The fields that are the wire's own; decides whether the connection goes on."""
         if self.started:
             raise RuntimeError("the answer has already been started")
         if status < 200:
             raise ValueError(f"not a final status: {status}")
-        for name, _ in headers:
-            if name in OWN_FIELDS:
-                raise ValueError(f"{name.decode('ascii')} is written by the wire")
         connection = self._connection
-        self._chunked = stream and self._request.version == b"1.1"
-        if connection.last or not self._request.skippable or (stream and not self._chunked):
+        request = self._request
+        self._chunked = stream and request.version == b"1.1"
+        if connection.last or not (request.ended or request.skippable) or (stream and not self._chunked):
             connection.ending = True
-        fields = [*headers, (b"date", date())]
+        own = date_line()
         if status == 426:
-            fields += [UPGRADE, (b"upgrade", b"websocket")]
+            own += UPGRADE
         if connection.ending:
-            fields.append(CLOSE)
-        elif self._request.version == b"1.0":
-            fields.append(KEEP_ALIVE)
-        return fields
-
-
-_date = (0, b"")
-
-
-def date() -> bytes:
-    """The value of Date, formatted once per second."""
-    global _date
-    now = int(time.time())
-    if _date[0] != now:
-        _date = (now, formatdate(now, usegmt=True).encode("ascii"))
-    return _date[1]
+            return own + CLOSE
+        return own + KEEP_ALIVE if request.version == b"1.0" else own

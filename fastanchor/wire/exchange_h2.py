@@ -17,8 +17,8 @@ from h2.exceptions import ProtocolError
 from fastanchor._speedups.http1 import RequestHead
 
 from . import h2_grammar as grammar
+from .date import date
 from .errors import BadRequest, BodyTimeout, BodyTooLarge, ClientGone
-from .exchange_h1 import date
 from .hits import hit
 from .link import DeadlinePassed
 from .message import OWN_FIELDS, Headers

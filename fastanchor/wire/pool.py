@@ -68,54 +68,23 @@ class Pool:
         `connect_timeout` bounds the wait for a place under the cap, and then DNS, TCP and TLS together;
         `first_byte_timeout` runs from the send to the whole response head. Raises the client side of `errors`.
         """
-        link: Link | None = None
-        if self._multiplexer is not None and self._multiplexer.may_serve(origin):
-            found = await self._multiplexer.request(
+        connection = self._roster.take(origin)  # one that is idle also says which version is spoken
+        if connection is None:
+            found = await self._multiplexed(
                 origin, method, target, headers, body,
                 connect_timeout=connect_timeout, first_byte_timeout=first_byte_timeout,
             )  # fmt: skip
             if isinstance(found, H2Response):
                 return found
-            link = found
-        elif origin.http2 == "on":
-            raise ConnectFailed("HTTP/2 is asked for, and nobody looks after its connections")
-        return await self._request_h1(
-            origin, method, target, headers, body, link,
-            connect_timeout=connect_timeout, first_byte_timeout=first_byte_timeout,
-        )  # fmt: skip
-
-    async def _request_h1(
-        self,
-        origin: Origin,
-        method: bytes,
-        target: bytes,
-        headers: Headers,
-        body: bytes,
-        link: Link | None,
-        *,
-        connect_timeout: float,
-        first_byte_timeout: float | None,
-    ) -> Response:
-        """Over HTTP/1.1, in one send; on `link` when there is one."""
+            connection = await self._place(origin, found, connect_timeout)
         try:
             head = compose(origin, method, target, headers, body)
-            connection = await self._acquire(origin, connect_timeout)
-        except BaseException:
-            if link is not None:
-                link.close()
-            raise
-        if link is not None:
-            if connection is None:
-                connection = ClientConnection(origin, link)
-            else:
-                link.close()
-        for_head = method == b"HEAD"
-        try:
+            if connection is not None and not connection.link.handle.silent():
+                connection = self._living(connection)
             while True:
                 fresh = connection is None or connection.used == 0
                 if connection is None:
-                    link = await self._dialer.dial(origin, connect_timeout)
-                    connection = ClientConnection(origin, link)
+                    connection = ClientConnection(origin, await self._dialer.dial(origin, connect_timeout))
                 try:
                     answer, rest = await connection.ask(head, body, within=first_byte_timeout)
                     break
@@ -129,10 +98,52 @@ class Pool:
                 connection.link.close()
             self._roster.leave(origin, None, trio.current_time())
             raise
-        return Response(self, connection, answer, rest, reused=not fresh, for_head=for_head)
+        return Response(self, connection, answer, rest, reused=not fresh, for_head=method == b"HEAD")
 
-    async def _acquire(self, origin: Origin, within: float) -> ClientConnection | None:
-        """A place under the cap of `origin`, with a usable idle connection if there is one."""
+    async def _multiplexed(
+        self,
+        origin: Origin,
+        method: bytes,
+        target: bytes,
+        headers: Headers,
+        body: bytes,
+        *,
+        connect_timeout: float,
+        first_byte_timeout: float | None,
+    ) -> H2Response | Link | None:
+        """The response over HTTP/2; else None, or a link to a peer that has turned out to speak HTTP/1.1 only."""
+        if self._multiplexer is not None and self._multiplexer.may_serve(origin):
+            return await self._multiplexer.request(
+                origin, method, target, headers, body,
+                connect_timeout=connect_timeout, first_byte_timeout=first_byte_timeout,
+            )  # fmt: skip
+        if origin.http2 == "on":
+            raise ConnectFailed("HTTP/2 is asked for, and nobody looks after its connections")
+        return None
+
+    async def _place(self, origin: Origin, link: Link | None, within: float) -> ClientConnection | None:
+        """A place under the cap of `origin`, with an idle connection if there is one by now, or over `link`."""
+        try:
+            connection = await self._wait_for_place(origin, within)
+        except BaseException:
+            if link is not None:
+                link.close()
+            raise
+        if link is not None:
+            if connection is None:
+                return ClientConnection(origin, link)
+            link.close()
+        return connection
+
+    def _living(self, connection: ClientConnection) -> ClientConnection | None:
+        """`connection`, or another idle one, on which nothing has arrived unasked; None: open one."""
+        candidate: ClientConnection | None = connection
+        while candidate is not None and not candidate.silent():
+            candidate.link.close()
+            candidate = self._roster.another(connection.origin)
+        return candidate
+
+    async def _wait_for_place(self, origin: Origin, within: float) -> ClientConnection | None:
         granted = trio.Event()
         ticket: Ticket[ClientConnection] = Ticket(origin, granted.set)
         self._roster.enter(ticket)
@@ -142,29 +153,23 @@ class Pool:
                     await granted.wait()
             except BaseException as error:
                 if not self._roster.withdraw(ticket):
-                    self._return(origin, ticket.connection)
+                    self._roster.leave(origin, ticket.connection, trio.current_time())
                 if isinstance(error, trio.TooSlowError):
                     raise ConnectTimeout(f"no free connection to {origin.host} within {within:g} s") from None
                 raise
-        connection = ticket.connection
-        while connection is not None and not connection.silent():
-            connection.link.close()
-            connection = self._roster.another(origin)
-        return connection
+        return ticket.connection
 
     def take_back(self, connection: ClientConnection, *, reusable: bool) -> None:
         """A response is done with `connection`; called by the response itself."""
-        if reusable and not self._closed and not connection.link.closed:
+        link = connection.link
+        if reusable and not self._closed and not link.closed:
             connection.used += 1
-            self._return(connection.origin, connection)
+            self._roster.leave(connection.origin, connection, link.now())
+            if self.deadline == math.inf:
+                self._watch_idle()
         else:
-            connection.link.close()
-            self._return(connection.origin, None)
-
-    def _return(self, origin: Origin, connection: ClientConnection | None) -> None:
-        self._roster.leave(origin, connection, trio.current_time())
-        if connection is not None and self.deadline == math.inf:
-            self._watch_idle()
+            link.close()
+            self._roster.leave(connection.origin, None, link.now())
 
     def _watch_idle(self) -> None:
         expiry = self._roster.next_expiry()

@@ -43,6 +43,14 @@ class Roster(Generic[C]):
         self._idle_seconds = idle_seconds
         self._places: dict[Hashable, _Place[C]] = {}
 
+    def take(self, origin: Hashable) -> C | None:
+        """An idle connection for a caller without a ticket; he is now its holder. None: come with a ticket."""
+        place = self._places.get(origin)
+        if place is None or not place.idle:
+            return None
+        place.held += 1
+        return place.idle.pop()[1]
+
     def enter(self, ticket: Ticket[C]) -> None:
         """Grant `ticket`, or queue it."""
         place = self._places.get(ticket.origin)
@@ -73,7 +81,8 @@ class Roster(Generic[C]):
         place.held -= 1
         if connection is not None:
             place.idle.append((now, connection))
-        self._forget_if_empty(origin, place)
+        else:
+            self._forget_if_empty(origin, place)
 
     def withdraw(self, ticket: Ticket[C]) -> bool:
         """A caller gives up waiting. False when the ticket has been granted: then it must `leave` instead."""

@@ -21,7 +21,7 @@ from fastanchor._speedups.http1 import BadMessage, RequestHead, parse_request, r
 from .errors import BadRequest, ClientGone
 from .exchange_h1 import H1Reply, H1Request
 from .limits import DEFAULT_LIMITS, ServerLimits
-from .link import DeadlinePassed, Link
+from .link import BROKEN, DeadlinePassed, Link
 from .message import ErrorShape, Handler, plain_error
 
 logger = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ class Connection:
         limits = self.limits
         if not self.buffer:
             self.idle = True
-            link.deadline = trio.current_time() + (limits.idle if self.served else limits.head_deadline)
+            link.deadline = link.now() + (limits.idle if self.served else limits.head_deadline)
             try:
                 self.buffer = await link.recv()
             except DeadlinePassed:
@@ -186,7 +186,8 @@ class Connection:
             raise
         finally:
             self.serving = False
-        await self._settle(request, reply)
+        if self.gone or not reply.finished or not request.ended:
+            await self._settle(request, reply)
 
     async def _failed(self, request: H1Request, reply: H1Reply, error: Exception) -> None:
         """The handler did not come to an end of its own."""
@@ -222,17 +223,11 @@ class Connection:
         """Bytes of an answer. Raises ClientGone."""
         try:
             await self.link.send(data, self.limits.write_stall)
-        except (OSError, DeadlinePassed, trio.ClosedResourceError):
-            raise self._lost() from None
+        except BROKEN:
+            raise self.lost() from None
 
-    async def send_both(self, head: bytes, body: bytes) -> None:
-        """As `send`, for a head and the body behind it."""
-        try:
-            await self.link.send_both(head, body, self.limits.write_stall)
-        except (OSError, DeadlinePassed, trio.ClosedResourceError):
-            raise self._lost() from None
-
-    def _lost(self) -> ClientGone:
+    def lost(self) -> ClientGone:
+        """Nobody can be answered any more."""
         self.gone = self.ending = True
         return ClientGone("the client reset the connection, or does not read")
 

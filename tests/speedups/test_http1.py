@@ -252,6 +252,29 @@ class TestWriters:
         head = half.request_head(b"GET", b"/a?b", ((b"host", b"h"),))
         assert head == b"GET /a?b HTTP/1.1\r\nhost: h\r\n\r\n"
 
+    def test_own_lines_come_last(self, half: ModuleType) -> None:
+        head = half.response_head(200, [(b"a", b"b")], b"date: x\r\ncontent-length: 3\r\n")
+        assert head == b"HTTP/1.1 200 OK\r\na: b\r\ndate: x\r\ncontent-length: 3\r\n\r\n"
+        head = half.request_head(b"GET", b"/", [(b"a", b"b")], b"h:1", b"content-length: 3\r\n")
+        assert head == b"GET / HTTP/1.1\r\nhost: h:1\r\na: b\r\ncontent-length: 3\r\n\r\n"
+
+    def test_a_host_among_the_fields_stays(self, half: ModuleType) -> None:
+        head = half.request_head(b"GET", b"/", [(b"a", b"b"), (b"host", b"other")], b"h")
+        assert head == b"GET / HTTP/1.1\r\na: b\r\nhost: other\r\n\r\n"
+
+    def test_a_host_is_a_value_like_any_other(self, half: ModuleType) -> None:
+        with pytest.raises(UnsafeHeader):
+            half.request_head(b"GET", b"/", [], b"h\r\nx: y")
+
+    def test_reserved_names_are_refused(self, half: ModuleType) -> None:
+        reserved = frozenset((b"content-length", b"date"))
+        for name in reserved:
+            with pytest.raises(ValueError, match=f"{name.decode()} is written by the wire"):
+                half.response_head(200, [(b"a", b"b"), (name, b"1")], b"", reserved)
+            with pytest.raises(ValueError, match=f"{name.decode()} is written by the wire"):
+                half.request_head(b"GET", b"/", [(name, b"1")], b"h", b"", reserved)
+        assert half.response_head(200, [(b"dat", b"1")], b"", reserved) == b"HTTP/1.1 200 OK\r\ndat: 1\r\n\r\n"
+
     @pytest.mark.parametrize("byte", [*range(9), *range(10, 32), 127])
     def test_no_value_can_break_a_head(self, half: ModuleType, byte: int) -> None:
         value = b"sec%bret" % bytes([byte])
