@@ -29,6 +29,7 @@ from fastanchor.engine import models, sockets, stored
 from fastanchor.engine.admit import admit
 from fastanchor.engine.affinity import conversation
 from fastanchor.engine.candidates import Candidates, estimate, stateful
+from fastanchor.engine.content import content
 from fastanchor.engine.conversations import Conversations
 from fastanchor.engine.deliver import Delivery
 from fastanchor.engine.exchange import Exchange
@@ -43,6 +44,7 @@ from fastanchor.store.admission import Admission
 from fastanchor.store.keyring import Keyring
 from fastanchor.store.shm import Strangers
 from fastanchor.wire import errors as wire
+from fastanchor.wire.coding import DecodingLimits
 from fastanchor.wire.message import Reply, Request
 
 log = logging.getLogger("fastanchor")
@@ -99,6 +101,7 @@ class Gateway:
         self.strangers = strangers
         self.ring = ring
         self.random = random or Random()  # noqa: S311 - balances load, guards nothing
+        self.decoding = DecodingLimits()
         self.traffic = Traffic()
         self.candidates = Candidates()
         self.now: Callable[[], float] | None = None  # the run's clock, known from the first request on
@@ -190,7 +193,7 @@ class Gateway:
         exchange.principal = self.whoever(request, gemini=exchange.spoken.name == "gemini")
         path = request.path.decode("latin-1")
         permit_endpoint(exchange.principal, path, "inference")
-        body = await request.body()
+        body = await content(request, self.decoding)
         query = request.query.decode("latin-1")
         call = exchange.call = exchange.spoken.read(body, path, query, exchange.headers)
         permit_model(exchange.principal, call.model)

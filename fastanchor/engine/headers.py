@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from math import ceil
 
-from fastanchor.core.faults import Fault, Side
+from fastanchor.core.faults import Fault, Kind, Side
 from fastanchor.engine.exchange import Exchange
+from fastanchor.wire.coding import accepted
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -51,6 +52,8 @@ def fault_headers(exchange: Exchange, fault: Fault) -> Fields:
     """For an error body. After the gateway's own attempts a client must not multiply them with its retries."""
     fields = [(b"content-type", b"application/json"), *id_headers(exchange.request_id), *exchange.limit_fields]
     fields += retry_after(fault)
+    if fault.kind is Kind.UNSUPPORTED_MEDIA_TYPE:
+        fields.append((b"accept-encoding", accepted()))  # RFC 9110 §15.5.16
     if exchange.attempts:
         fields.append((b"x-fastanchor-attempts", attempts(exchange)))
     if fault.side is Side.UPSTREAM and not fault.rejected:

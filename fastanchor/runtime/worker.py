@@ -36,6 +36,7 @@ from fastanchor.settings.schema import Limits
 from fastanchor.settings.server import ServerSettings
 from fastanchor.settings.tls import KeyPair, TlsSettings
 from fastanchor.store.keyring import Keyring
+from fastanchor.wire.coding import DecodingLimits
 from fastanchor.wire.dial import Origin
 from fastanchor.wire.hits import limit_hits
 from fastanchor.wire.limits import H2Limits, ServerLimits, WSLimits, default_connections
@@ -89,6 +90,11 @@ def wire_limits(server: ServerSettings) -> ServerLimits:
         h2=h2_limits(limits),
         ws=ws_limits(limits),
     )
+
+
+def decoding_limits(limits: Limits) -> DecodingLimits:
+    """Those of request bodies with a content coding."""
+    return DecodingLimits(ratio=limits.decoded_ratio, grace=limits.decoded_grace_bytes)
 
 
 def h2_limits(limits: Limits) -> H2Limits:
@@ -169,6 +175,7 @@ class Worker:
             strangers=self.books.strangers,
             ring=self.books.ring,
         )
+        self.gateway.decoding = decoding_limits(settings.server.limits)
         self.drains: list[Drain] = []
         self.linked = Drain()
         self.tls = None if settings.server.tls is None else ServerTLS(tls_files(settings.server.tls))

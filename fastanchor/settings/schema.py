@@ -90,6 +90,8 @@ class Limits(Section, frozen=True, kw_only=True):
     fields: Positive = 100
     body_bytes: Positive = 32 * 1024 * 1024
     head_seconds: Seconds = 10.0
+    decoded_ratio: Positive = 100
+    decoded_grace_bytes: Count = 64 * 1024
     body_seconds: Seconds = 30.0
     body_bytes_per_second: Positive = 8 * 1024
     body_grace_seconds: SecondsOrOff = 10.0
