@@ -21,8 +21,6 @@ from typing import TypeVar
 import trio
 
 from fastanchor.core.faults import Fault
-from fastanchor.dialects.openai_responses import state
-from fastanchor.dialects.openai_responses.observe import Observer
 from fastanchor.dialects.splice import Splice
 from fastanchor.dialects.translation import Translation
 from fastanchor.engine.attempt import Answer
@@ -68,6 +66,8 @@ class Conversations:
         previous = exchange.asked.options.get("previous_response_id", "")
         if not previous or self.retention <= 0:
             return
+        from fastanchor.dialects.openai_responses import state  # this dialect is loaded when it is first spoken
+
         stored = await self.find(exchange, previous)
         if stored is None:
             raise state.missing(previous[:MAX_ID])
@@ -81,6 +81,8 @@ class Conversations:
         call, response, response_id = exchange.asked, *_told(answer)
         if not response_id:
             return
+        from fastanchor.dialects.openai_responses import state
+
         items = state.continued(call, response) if response else b""
         channel, now = answer.candidate.channel.name, time.time()
 
@@ -126,6 +128,9 @@ class Conversations:
 
 def _told(answer: Answer) -> tuple[bytes, str]:
     """(response object, id) of an answer; the object is empty where the channel keeps it."""
+    from fastanchor.dialects.openai_responses import state
+    from fastanchor.dialects.openai_responses.observe import Observer
+
     relay = answer.relay
     if relay is None:
         native = answer.attempt.spoken == NAME

@@ -23,9 +23,8 @@ from fastanchor.core.route import Route
 from fastanchor.core.snapshot import Snapshot
 from fastanchor.dialects import registry as dialects
 from fastanchor.dialects.contract import CountingDialect
-from fastanchor.dialects.openai_responses import state
 from fastanchor.dialects.relay import fault_event
-from fastanchor.engine import models, sockets, stored
+from fastanchor.engine import models, stored
 from fastanchor.engine.admit import admit
 from fastanchor.engine.affinity import conversation
 from fastanchor.engine.candidates import Candidates, estimate, stateful
@@ -56,6 +55,7 @@ STATEFUL = frozenset(("background", "conversation"))
 
 JSON = (b"content-type", b"application/json")
 
+SOCKET = b"/v1/ws"
 NO_KEYS: Mapping[bytes, Principal] = {}
 
 Sink = Callable[[Receipt], None]
@@ -139,9 +139,7 @@ class Gateway:
         await self._accounted(exchange, reply, self._serve)
 
     async def _no_endpoint(self, request: Request, reply: Reply) -> None:
-        if sockets.asks_for_socket(request):
-            exchange = self.open(request, "other", _language(request.path))
-            await self._accounted(exchange, reply, partial(sockets.serve, self))
+        if await self._socket(request, reply):
             return
         request_id = self.mint()
         if self.elsewhere is not None and await self.elsewhere(request, reply, request_id):
@@ -149,6 +147,18 @@ class Gateway:
         exchange = Exchange(request, self.world, request_id, "other", self.now or self._read_clock())
         exchange.dialect = dialects.dialect(_language(request.path))
         await self._accounted(exchange, reply, self._serve_plain)
+
+    async def _socket(self, request: Request, reply: Reply) -> bool:
+        """Serve a WebSocket; False when nobody asks for one."""
+        if request.get(b"upgrade") is None and request.path != SOCKET:
+            return False
+        from fastanchor.engine import sockets  # loaded with the first socket
+
+        if not sockets.asks_for_socket(request):
+            return False
+        exchange = self.open(request, "other", _language(request.path))
+        await self._accounted(exchange, reply, partial(sockets.serve, self))
+        return True
 
     async def _accounted(
         self, exchange: Exchange, reply: Reply, story: Callable[[Exchange, Reply], Awaitable[None]]
@@ -220,6 +230,8 @@ class Gateway:
             return found
         held = stateful(found, call, exchange.held_by)
         if not held:
+            from fastanchor.dialects.openai_responses import state  # this dialect is loaded when it is first spoken
+
             raise state.missing(call.options["previous_response_id"])
         return held
 

@@ -9,7 +9,6 @@ import trio
 
 from fastanchor.core.channel import Channel, Secret
 from fastanchor.core.faults import Fault, Kind
-from fastanchor.dialects.openai_responses import state
 from fastanchor.dialects.registry import STORED
 from fastanchor.engine.attempt import MAX_ANSWER_BODY, fault_of, origin
 from fastanchor.engine.exchange import Exchange
@@ -45,6 +44,8 @@ async def serve(exchange: Exchange, conversations: Conversations, pool: Upstream
     if method == b"GET":
         return body
     await conversations.forget(exchange, wanted)
+    from fastanchor.dialects.openai_responses import state  # this dialect is loaded when it is first spoken
+
     return state.deleted(wanted)
 
 
@@ -70,7 +71,8 @@ async def _asked(exchange: Exchange, channel: Channel, key: Secret | None, pool:
     try:
         with trio.fail_after(seconds):
             response = await pool.request(
-                origin(channel.base_url, channel.http2, channel.verify_tls), upstream.method, upstream.target, upstream.headers,
+                origin(channel.base_url, channel.http2, channel.verify_tls),
+                upstream.method, upstream.target, upstream.headers,
                 connect_timeout=channel.timeouts.connect, first_byte_timeout=seconds,
             )  # fmt: skip
             try:

@@ -21,7 +21,6 @@ from .limits import DEFAULT_LIMITS, ServerLimits
 from .link import DeadlinePassed, Link
 from .message import ErrorShape, Handler, plain_error
 from .server_h1 import Connection, Drain
-from .server_h2 import H2Connection
 from .tls import TLSLink, handshake
 from .tls_server import ServerTLS
 
@@ -75,6 +74,8 @@ async def serve_socket(
         return
     secure = secure or tls is not None
     if chosen == "h2" or (chosen is None and received.startswith(PREFACE)):
+        from .server_h2 import H2Connection  # loaded with the first of these connections
+
         await H2Connection(link, handler, limits, peer, secure, on_error, drain, received).run()
     else:
         await Connection(link, handler, limits, peer, secure, on_error, drain, received).run()

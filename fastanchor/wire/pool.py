@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import ssl
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -18,8 +19,10 @@ from .dial import Dialer, Origin
 from .errors import ConnectFailed, ConnectTimeout, ResetBeforeResponse
 from .link import Link
 from .message import Headers
-from .multiplex import Multiplexer
-from .response_h2 import H2Response
+
+if TYPE_CHECKING:
+    from .multiplex import Multiplexer
+    from .response_h2 import H2Response
 from .roster import Roster, Ticket
 from .sweep import sweeper
 
@@ -38,19 +41,19 @@ class Pool:
         self._dialer = Dialer(ssl_context)
         self._max_per_origin = max_per_origin
         self._idle_seconds = idle_seconds
+        self._nursery: trio.Nursery | None = None  # of HTTP/2 connections
         self._multiplexer: Multiplexer | None = None
         self._closed = False
         self.deadline = math.inf
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look after HTTP/2 connections until cancelled; without it every origin is spoken to in HTTP/1.1."""
-        async with trio.open_nursery() as nursery:
-            self._multiplexer = Multiplexer(self._dialer, nursery, self._max_per_origin, self._idle_seconds)
+        async with trio.open_nursery() as self._nursery:
             task_status.started()
             try:
                 await trio.sleep_forever()
             finally:
-                self._multiplexer = None
+                self._nursery = self._multiplexer = None
 
     async def request(
         self,
@@ -74,7 +77,7 @@ class Pool:
                 origin, method, target, headers, body,
                 connect_timeout=connect_timeout, first_byte_timeout=first_byte_timeout,
             )  # fmt: skip
-            if isinstance(found, H2Response):
+            if found is not None and not isinstance(found, Link):
                 return found
             connection = await self._place(origin, found, connect_timeout)
         try:
@@ -112,14 +115,26 @@ class Pool:
         first_byte_timeout: float | None,
     ) -> H2Response | Link | None:
         """The response over HTTP/2; else None, or a link to a peer that has turned out to speak HTTP/1.1 only."""
-        if self._multiplexer is not None and self._multiplexer.may_serve(origin):
-            return await self._multiplexer.request(
+        if origin.http2 == "off" or (origin.http2 != "on" and origin.scheme != "https"):
+            return None
+        multiplexer = self._multiplexer or self._multiplex()
+        if multiplexer is not None and multiplexer.may_serve(origin):
+            return await multiplexer.request(
                 origin, method, target, headers, body,
                 connect_timeout=connect_timeout, first_byte_timeout=first_byte_timeout,
             )  # fmt: skip
         if origin.http2 == "on":
             raise ConnectFailed("HTTP/2 is asked for, and nobody looks after its connections")
         return None
+
+    def _multiplex(self) -> Multiplexer | None:
+        """The HTTP/2 connections, when somebody looks after them; loaded when they are first wanted."""
+        if self._nursery is None:
+            return None
+        from .multiplex import Multiplexer
+
+        self._multiplexer = Multiplexer(self._dialer, self._nursery, self._max_per_origin, self._idle_seconds)
+        return self._multiplexer
 
     async def _place(self, origin: Origin, link: Link | None, within: float) -> ClientConnection | None:
         """A place under the cap of `origin`, with an idle connection if there is one by now, or over `link`."""
