@@ -130,8 +130,8 @@ class Attempt:
         "ended",
         "exchange",
         "limit",
-        "place",
         "pool",
+        "record",
         "renamed",
         "sent",
         "speaker",
@@ -154,15 +154,23 @@ class Attempt:
         self.stops: tuple[str, ...] = ()
         self.sent = False
         self.ended = False
-        self.place = -1  # of its record among the exchange's attempts
         self.began = exchange.now()
         self.limit = min(self.began + self._allowed(), exchange.deadline)
+        self.record = AttemptRecord(
+            channel=start.candidate.channel.name,
+            model=start.candidate.model,
+            key=start.candidate.key,
+            why=start.why,
+            outcome="",
+            started=self.began - exchange.began,
+        )
+        exchange.attempts.append(self.record)
 
     async def run(self) -> Answer:
         """Ask the channel and wait for its first content.
 
         Raises:
-            Fault: the attempt failed; its record is already written.
+            Fault: the attempt failed; its record is complete.
         """
         try:
             answer = await self._ask()
@@ -180,7 +188,8 @@ class Attempt:
         health.answered(
             self.candidate.channel, self.candidate.key, None if replayed else now - self.began, now
         )
-        self._record("won", first_token=now - self.began)
+        self.record.outcome = "won"
+        self.record.seconds = self.record.first_token = now - self.began
         return answer
 
     def leave(self) -> None:
@@ -191,14 +200,13 @@ class Attempt:
 
     def lost(self) -> None:
         """Another attempt won: this one's provider charges all the same what it was asked to read."""
-        if self.sent and self.exchange.attempts[self.place].outcome in ("cancelled", "won"):
+        if self.sent and self.record.outcome in ("cancelled", "won"):
             usage = Usage(input=self.exchange.asked.prompt_tokens, output=0, estimated=True)
             self.account(usage, outcome="lost")
 
     def account(self, usage: Usage, *, outcome: str | None = None) -> None:
         """Complete the record with what the attempt used and, if it changed, what became of it."""
-        exchange = self.exchange
-        record = exchange.attempts[self.place]
+        exchange, record = self.exchange, self.record
         if outcome is not None:
             record.outcome = outcome
         record.seconds = exchange.now() - self.began
@@ -207,7 +215,9 @@ class Attempt:
 
     def _over(self, outcome: str, status: int = 0) -> None:
         self.leave()
-        self._record(outcome, status=status)
+        self.record.outcome = outcome
+        self.record.status = status
+        self.record.seconds = self.exchange.now() - self.began
 
     async def _ask(self) -> Answer:
         body, relay = self._prepare()
@@ -372,20 +382,3 @@ class Attempt:
         if left <= 0:
             raise Fault(Kind.DEADLINE if self.limit >= self.exchange.deadline else Kind.SILENT)
         return min(left, self._allowed())
-
-    def _record(self, outcome: str, *, status: int = 0, first_token: float | None = None) -> None:
-        exchange, now = self.exchange, self.exchange.now()
-        self.place = len(exchange.attempts)
-        exchange.attempts.append(
-            AttemptRecord(
-                channel=self.candidate.channel.name,
-                model=self.candidate.model,
-                key=self.candidate.key,
-                why=self.start.why,
-                outcome=outcome,
-                status=status,
-                started=self.began - exchange.began,
-                seconds=now - self.began,
-                first_token=first_token,
-            )
-        )

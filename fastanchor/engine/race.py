@@ -1,7 +1,7 @@
 """Carries out a plan: starts attempts when it says so, and hands over the one that answers first.
 
-All decisions are the plan's. Attempts that only ever run one at a time need no nursery; others are tasks of one, and
-the losers die with its scope.
+All decisions are the plan's. Attempts that only ever run one at a time need no nursery, and neither does one that has
+long to go until it is hedged; others are tasks of a nursery, and the losers die with its scope.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ import math
 
 import trio
 
-from fastanchor.core.faults import Fault, Kind
-from fastanchor.core.receipt import AttemptRecord
+from fastanchor.core.faults import Fault
+from fastanchor.engine.aside import Aside
 from fastanchor.engine.attempt import Answer, Attempt
 from fastanchor.engine.exchange import Exchange
+from fastanchor.engine.finish import Finish, begin
 from fastanchor.engine.nursery import unwrapped
 from fastanchor.engine.traffic import Traffic
 from fastanchor.engine.upstreams import Upstreams
 from fastanchor.policy.asked import Start
 from fastanchor.policy.plan import Plan
+
+SOON = 1.0
+"""Seconds. Who may need a second attempt this early gets a nursery at once: the sweeper is not that exact."""
 
 
 async def race(exchange: Exchange, plan: Plan, pool: Upstreams, traffic: Traffic) -> Answer:
@@ -27,7 +31,10 @@ async def race(exchange: Exchange, plan: Plan, pool: Upstreams, traffic: Traffic
     Raises:
         Fault: no candidate answered; the most useful fault of all attempts.
     """
-    answer = await (one_by_one if plan.alone else beside_each_other)(exchange, plan, pool, traffic)
+    if plan.alone:
+        answer = await one_by_one(exchange, plan, pool, traffic)
+    else:
+        answer = await first_alone(exchange, plan, pool, traffic)
     winner = answer.attempt
     exchange.channel = winner.candidate.channel.name
     exchange.provider = winner.candidate.channel.provider
@@ -38,30 +45,6 @@ async def race(exchange: Exchange, plan: Plan, pool: Upstreams, traffic: Traffic
     if exchange.first_token is None:
         exchange.first_token = exchange.now()
     return answer
-
-
-def begin(exchange: Exchange, plan: Plan, traffic: Traffic) -> list[Start]:
-    """What the plan starts now. What stood before it in rank and could not be started is noted as skipped."""
-    now = exchange.now()
-    starts = traffic.steps(plan, now)
-    for start in starts:
-        if start.why == "first":
-            _note_skipped(exchange, plan, start, now)
-    return starts
-
-
-def _note_skipped(exchange: Exchange, plan: Plan, start: Start, now: float) -> None:
-    for candidate, why in plan.skipped(start.candidate, now):
-        exchange.attempts.append(
-            AttemptRecord(
-                channel=candidate.channel.name,
-                model=candidate.model,
-                key=candidate.key,
-                why=why,
-                outcome="skipped",
-                started=now - exchange.began,
-            )
-        )
 
 
 async def one_by_one(exchange: Exchange, plan: Plan, pool: Upstreams, traffic: Traffic) -> Answer:
@@ -80,81 +63,45 @@ async def one_by_one(exchange: Exchange, plan: Plan, pool: Upstreams, traffic: T
                 return answer
 
 
-class _Finish:
-    """Where attempts report, and what the race waits for."""
-
-    def __init__(self, exchange: Exchange, plan: Plan, pool: Upstreams, traffic: Traffic) -> None:
-        self.exchange = exchange
-        self.plan = plan
-        self.pool = pool
-        self.traffic = traffic
-        self.attempts: list[Attempt] = []
-        self.answer: Answer | None = None
-        self.changed = trio.Event()
-
-    async def reached(self, nursery: trio.Nursery) -> Fault | None:
-        """Start attempts as the plan says until one has won (None), or none can (the fault to tell)."""
-        exchange, plan, traffic = self.exchange, self.plan, self.traffic
-        while self.answer is None:
-            for start in begin(exchange, plan, traffic):
-                nursery.start_soon(self.run, Attempt(exchange, self.pool, traffic, start), name="attempt")
-            if not plan.alive:
-                try:
-                    await traffic.pause(plan)
-                except Fault as fault:
-                    return fault
-                continue
-            wake = plan.wake(exchange.now())
-            with trio.CancelScope(deadline=math.inf if wake is None else wake):
-                await self.changed.wait()
-            self.changed = trio.Event()
-            over = None if self.answer is not None else plan.verdict(exchange.now())
-            if over is not None:
-                return over
-        return None
-
-    async def run(self, attempt: Attempt) -> None:
-        """One attempt, from its start to its report."""
-        self.attempts.append(attempt)
-        try:
-            answer = await attempt.run()
-        except Fault as fault:
-            if self.answer is None:
-                self.plan.failed(attempt.start.attempt, fault, self.exchange.now())
-        else:
-            if self.answer is None:
-                self._won(answer)
-            else:  # another won in the same turn of the loop
-                answer.close()
-        self.changed.set()
-
-    def _won(self, answer: Answer) -> None:
-        now = self.exchange.now()
-        self.answer = answer
-        for candidate, waited in self.plan.won(answer.attempt.start.attempt, now):
-            self.traffic.health.overtaken(candidate.channel, waited, now)
-
-    def account(self) -> None:
-        """What the losers cost."""
-        for attempt in self.attempts:
-            if self.answer is not None and attempt is not self.answer.attempt:
-                attempt.lost()
+async def first_alone(exchange: Exchange, plan: Plan, pool: Upstreams, traffic: Traffic) -> Answer:
+    """One attempt in this very task, and the others beside it once it is late."""
+    finish = Finish(exchange, plan, pool, traffic)
+    starts = begin(exchange, plan, traffic)
+    now = exchange.now()
+    wake = plan.wake(now)
+    if len(starts) != 1 or (wake is not None and wake - now < SOON):
+        return await beside_each_other(finish, starts)
+    aside = Aside(finish, math.inf if wake is None else wake)
+    aside.watch()
+    try:
+        with aside.first:
+            await finish.run(Attempt(exchange, pool, traffic, starts[0]))
+        if aside.done is not None and finish.answer is None:
+            await aside.done.wait()
+    except BaseException:
+        finish.drop()
+        raise
+    finally:
+        await aside.close()
+    if aside.error is not None:
+        finish.drop()
+        raise aside.error
+    if finish.answer is None and aside.done is None:
+        return await beside_each_other(finish, [])
+    return finish.told(aside.over)
 
 
-async def beside_each_other(exchange: Exchange, plan: Plan, pool: Upstreams, traffic: Traffic) -> Answer:
-    """Several attempts may run at once; the first to speak wins and the others are cancelled."""
-    finish = _Finish(exchange, plan, pool, traffic)
+async def beside_each_other(finish: Finish, starts: list[Start]) -> Answer:
+    """Several attempts may run at once; the first to speak wins and the others are cancelled. `starts` are those that
+    the plan has already decided."""
     over: Fault | None = None
     try:
         with unwrapped():
             async with trio.open_nursery() as nursery:
+                finish.start(nursery, starts)
                 over = await finish.reached(nursery)
                 nursery.cancel_scope.cancel()
     except BaseException:
-        if finish.answer is not None:  # the client left in the very moment of the win
-            finish.answer.close()
+        finish.drop()
         raise
-    finish.account()
-    if finish.answer is None:
-        raise over or Fault(Kind.SERVICE_UNAVAILABLE)
-    return finish.answer
+    return finish.told(over)

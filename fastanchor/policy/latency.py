@@ -8,6 +8,7 @@ which nobody chooses any more is tried again some time. Percentiles come from th
 from __future__ import annotations
 
 import math
+from bisect import insort
 
 DECAY = 10.0
 FADE = 60.0
@@ -25,8 +26,8 @@ class Latency:
     def __init__(self) -> None:
         self._average = 0.0
         self._at = 0.0
-        self._samples: list[float] = []
-        self._sorted: list[float] | None = None
+        self._samples: list[float] = []  # as they came
+        self._sorted: list[float] = []
 
     @property
     def count(self) -> int:
@@ -43,8 +44,9 @@ class Latency:
         self._at = now
         if len(self._samples) >= KEPT:
             del self._samples[: KEPT // 2]
+            self._sorted = sorted(self._samples)
         self._samples.append(seconds)
-        self._sorted = None
+        insort(self._sorted, seconds)
 
     def average(self, now: float) -> float:
         """The peak-sensitive average, `UNKNOWN` before the first sample."""
@@ -57,6 +59,4 @@ class Latency:
         """The value that `share` (0…1) of recent answers did not pass; None with too few samples."""
         if len(self._samples) < MIN_SAMPLES:
             return None
-        if self._sorted is None:
-            self._sorted = sorted(self._samples)
         return self._sorted[max(0, math.ceil(share * len(self._sorted)) - 1)]

@@ -22,7 +22,7 @@ from fastanchor.core.faults import Fault, Kind, Retry
 from fastanchor.core.route import Route
 from fastanchor.policy.asked import Asked, Candidate, Start, Waiting
 from fastanchor.policy.health import Health
-from fastanchor.policy.select import choose, rendezvous
+from fastanchor.policy.select import choose, conversation_key, rendezvous
 
 BACKOFF_FIRST = 0.5
 BACKOFF_LAST = 8.0
@@ -236,7 +236,8 @@ class Plan:
         )
         keys = [w for w in best if w.candidate.channel is channel]
         if affinity and len(keys) > 1:  # a provider's cache belongs to the account behind the key
-            return max(keys, key=lambda w: rendezvous(affinity, str(w.candidate.key), 1.0))
+            key = conversation_key(affinity)
+            return max(keys, key=lambda w: rendezvous(key, str(w.candidate.key), 1.0))
         return keys[0]
 
     def _start(self, waiting: Waiting, why: str, now: float) -> Start:

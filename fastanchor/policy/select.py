@@ -50,7 +50,8 @@ def choose(
         return channels[0]
     weights = shares(channels, health, now)
     if affinity:
-        home = max(channels, key=lambda c: rendezvous(affinity, c.name, weights[c.name]))
+        key = conversation_key(affinity)
+        home = max(channels, key=lambda c: rendezvous(key, c.name, weights[c.name]))
         if how == "sticky" or _worth_staying(home, channels, health, prompt_tokens, now):
             return home
     if how == "latency":
@@ -60,10 +61,14 @@ def choose(
     return _better_of_two(channels, weights, health, now, random)
 
 
-def rendezvous(affinity: str, name: str, weight: float) -> float:
+def conversation_key(affinity: str) -> bytes:
+    """A conversation's name as the key of a hash."""
+    return blake2b(affinity.encode(), digest_size=32).digest()
+
+
+def rendezvous(key: bytes, name: str, weight: float) -> float:
     """The score of a channel for a conversation (weighted rendezvous hashing): the highest is its home, and a channel
     that comes or goes moves only the conversations that are its own."""
-    key = blake2b(affinity.encode(), digest_size=32).digest()
     digest = blake2b(name.encode(), key=key, digest_size=8).digest()
     uniform = ((int.from_bytes(digest, "big") >> 12) + 0.5) / 2**52  # never 0 and never 1
     return -weight / log(uniform)

@@ -12,6 +12,7 @@ import trio
 from fastanchor.core.channel import Secret
 from fastanchor.core.route import Hedge, Route
 from fastanchor.core.snapshot import Snapshot
+from fastanchor.engine.attempt import Attempt
 from fastanchor.lab.client import MemoryReply
 from fastanchor.lab.fault import GOOD, Fault, retry_after
 from fastanchor.lab.stage import Stage
@@ -190,4 +191,22 @@ async def test_a_bug_of_ours_costs_one_request(
         outcome = await stage.ask(chat())
     assert (outcome.reply.status, outcome.receipt.ending) == (500, "internal_error")
     assert (await stage.ask(chat())).receipt.ending == "done"
+    assert stage.idle
+
+
+async def test_a_bug_of_ours_in_a_hedge_costs_one_request(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(world(*pair()), {"main": SILENT})
+    prepare = Attempt._prepare
+
+    def broken(attempt: Attempt) -> object:
+        if attempt.candidate.channel.name == "spare":
+            raise ZeroDivisionError
+        return prepare(attempt)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Attempt, "_prepare", broken)
+        outcome = await stage.ask(chat())
+    assert (outcome.reply.status, outcome.receipt.ending) == (500, "internal_error")
     assert stage.idle

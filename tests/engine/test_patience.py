@@ -102,12 +102,40 @@ async def test_a_late_first_token_is_hedged_after_ten_seconds(
     stage = Stage(world(*pair()), {"main": fault})
     outcome = await stage.ask(chat(stream=stream))
     assert told(outcome.reply) == "whole"
-    assert outcome.seconds == pytest.approx(10.0 + own, abs=0.1)
+    assert outcome.seconds == pytest.approx(10.0 + own, abs=0.3)  # the sweeper's period
     assert [len(one.seen) for one in stage.upstreams.values()] == [1, 1]
     lost = next(a for a in outcome.receipt.attempts if a.outcome == "lost")
     assert lost.usage is not None
     assert lost.usage.input
     assert stage.upstreams["main"].closed_at[0] == pytest.approx(stage.upstreams["spare"].seen[0] + 0.05, abs=0.01)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "plain"])
+async def test_a_first_that_fails_beside_its_hedge_leaves_the_hedge_alone(stream: bool, autojump_clock: object) -> None:
+    reset = Fault("late reset", error=wire.ResetBeforeResponse, after=12.0)
+    stage = Stage(world(*pair()), {"main": reset, "spare": Fault("late", "ttft5000")})
+    outcome = await stage.ask(chat(stream=stream))
+    assert told(outcome.reply) == "whole"
+    assert outcome.attempts == ["main=reset", "spare=won"]
+    assert stage.idle
+
+
+async def test_a_hedge_that_fails_beside_the_first_leaves_the_first_alone(autojump_clock: object) -> None:
+    faults = {"main": Fault("late", "ttft15000"), "spare": Fault("500", "fail500")}
+    stage = Stage(world(*pair()), faults)
+    outcome = await stage.ask(chat())
+    assert told(outcome.reply) == "whole"
+    assert (outcome.receipt.channel, outcome.receipt.first_token) == ("main", pytest.approx(15.0))
+    assert stage.idle
+
+
+async def test_both_fail_and_a_third_serves(autojump_clock: object) -> None:
+    late = Fault("late reset", error=wire.ResetBeforeResponse, after=11.0)
+    stage = Stage(world(*pair(), channel("third", 2)), {"main": late, "spare": late})
+    outcome = await stage.ask(chat())
+    assert told(outcome.reply) == "whole"
+    assert outcome.attempts == ["main=reset", "spare=lost", "third=won"]
+    assert stage.idle
 
 
 async def test_a_race_takes_the_first_to_speak(autojump_clock: object) -> None:

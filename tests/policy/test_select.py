@@ -10,7 +10,7 @@ import pytest
 from fastanchor.core.channel import Channel
 from fastanchor.core.route import Selection
 from fastanchor.policy.health import Health
-from fastanchor.policy.select import choose, rendezvous, shares
+from fastanchor.policy.select import choose, conversation_key, rendezvous, shares
 from tests.policy.channels import channel
 
 A, B, C = channel("a"), channel("b"), channel("c")
@@ -115,4 +115,4 @@ def test_a_much_slower_channel_keeps_a_tenth_of_its_weight() -> None:
 
 
 def test_scores_are_finite_for_any_name() -> None:
-    assert all(0 < rendezvous(f"talk{i}", "a", 1.0) < float("inf") for i in range(1000))
+    assert all(0 < rendezvous(conversation_key(f"talk{i}"), "a", 1.0) < float("inf") for i in range(1000))
