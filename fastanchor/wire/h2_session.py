@@ -30,6 +30,8 @@ BACKLOG = 128 * 1024
 """Bytes unsent above which no more DATA is framed."""
 AT_ONCE = 64 * 1024
 """Bytes that one stream frames before others have their turn."""
+FRAMES_AT_ONCE = 16
+"""Received frames that are dealt with before other connections have their turn."""
 SWEEP = 64
 
 
@@ -200,8 +202,11 @@ class Session(Generic[S]):
             if not data:
                 return
             try:
-                for frame in self.cut(data):
+                for i, frame in enumerate(self.cut(data), 1):
                     self.take(frame)
+                    if i % FRAMES_AT_ONCE == 0:
+                        self.flush()
+                        await trio.lowlevel.checkpoint()
             finally:
                 self.flush()
 
@@ -240,7 +245,8 @@ class Session(Generic[S]):
         """`size` bytes of a stream have been read and not acknowledged; returns how many still are not."""
         if size < self._stream_window // 2:
             return size
-        self.h2.increment_flow_control_window(size, stream_id)
+        with contextlib.suppress(ProtocolError, KeyError):  # reset meanwhile, and perhaps forgotten
+            self.h2.increment_flow_control_window(size, stream_id)
         self.flush()
         return 0
 

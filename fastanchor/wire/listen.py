@@ -118,6 +118,8 @@ async def serve(
             await serve_socket(
                 sock, handler, limits, peer=peer, secure=secure, on_error=on_error, drain=drain, tls=tls
             )
+        except Exception:  # a bug of ours costs its connection, not the process
+            logger.exception("connection of %s failed", peer)
         finally:
             loop.ended()
 

@@ -6,6 +6,7 @@ nobody knows yet wait for one handshake, and learn from it which version of HTTP
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import trio
@@ -17,6 +18,8 @@ from .link import Link
 from .message import Headers
 from .response_h2 import H2Response, NotProcessed
 from .tls import TLSLink
+
+logger = logging.getLogger(__name__)
 
 EITHER = ("h2", "http/1.1")
 ONLY = ("h2",)
@@ -114,6 +117,8 @@ class Multiplexer:
     async def _run(self, place: Place, client: H2Client) -> None:
         try:
             await client.run()
+        except Exception:
+            logger.exception("connection to %s failed", client.origin.host)
         finally:
             place.clients.remove(client)
 

@@ -240,10 +240,12 @@ class H2Connection(Session[Serving]):
             self._malformed(stream_id)
 
     def _reset_by_client(self, stream_id: int) -> None:
-        """The client gave up, or made h2 give up on it: either way its handler ends."""
-        if (stream := self.streams.get(stream_id)) is not None:
+        """The client gave up, or made h2 give up on it: either way its handler ends. It is accounted for here, not
+        when the handler has ended: a client that resets faster than we can start anything is stopped by then."""
+        if (stream := self.streams.get(stream_id)) is not None and not stream.reset:
             stream.reset = True
             stream.scope.cancel()
+            self._budget.stream_ended(trio.current_time(), answered=False)
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
@@ -280,8 +282,10 @@ class H2Connection(Session[Serving]):
         headers, body = self.on_error(error.status, error.reason)
         fields = [*headers, (b"content-length", b"%d" % len(body))]
         self.h2.send_headers(stream_id, grammar.response_fields(error.status, fields))
-        with contextlib.suppress(ProtocolError):  # a window too small even for this
+        try:
             self.h2.send_data(stream_id, body, end_stream=True)
+        except ProtocolError:  # a window too small even for this
+            ended = False
         if not ended:
             self.reset(stream_id, ErrorCodes.NO_ERROR)
 
@@ -343,17 +347,17 @@ class H2Connection(Session[Serving]):
     def _over(self, stream: Serving) -> None:
         """The handler has ended."""
         reply = stream.reply
-        answered = reply.finished and reply.started and not stream.reset
         if not reply.finished and not stream.reset:
             self.reset(stream.id, ErrorCodes.INTERNAL_ERROR)
         self._uncount(stream)
         del self.streams[stream.id]
         self._idle_since = trio.current_time()
-        try:
-            self._budget.stream_ended(self._idle_since, answered=answered)
-        except Hostile as error:
-            self._fail(error.bound, error.code)
-            self._reading.cancel()
+        if not stream.reset:
+            try:
+                self._budget.stream_ended(self._idle_since, answered=reply.finished and reply.started)
+            except Hostile as error:
+                self._fail(error.bound, error.code)
+                self._reading.cancel()
         self._end_if_done()
 
     def send_interim(self, stream_id: int, status: int) -> None:
