@@ -23,7 +23,8 @@ no knowledge of formats here, and nothing that could drift away from the general
 learned event leaves the state of decoder and encoder as it found it, but for counters in which texts add up.
 
 `counter` names the member of an outgoing event that numbers the events (with its quotes and colon); `number` is the
-next one. `carried` is how many events the lane has taken. Events that are cut by a read, or longer than 64 KiB, go the general way; nothing is ever held back. Texts
+next one. `carried` is how many events the lane has taken. Events that are cut by a read, or longer than 64 KiB, go
+the general way; nothing is ever held back. Texts
 are kept until they are taken, 4 KiB at most, then one event goes the general way. A lane that finds nothing to do
 steps aside for good.
 """
