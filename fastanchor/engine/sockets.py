@@ -25,6 +25,7 @@ from fastanchor.engine.identify import credential
 from fastanchor.engine.permit import permit_endpoint
 from fastanchor.engine.socket_chat import chat
 from fastanchor.engine.socket_reply import Asked, Desk, Opened, headers_of
+from fastanchor.engine.socket_responses import responses
 from fastanchor.wire.message import Header, Reply, Request
 from fastanchor.wire.server_ws import BadHandshake, WebSocket, websocket
 from fastanchor.wire.ws_handshake import wants_websocket
@@ -42,7 +43,7 @@ WS = b"/v1/ws"
 Session = Callable[[Opened], Awaitable[None]]
 """Reads messages until there are no more, and answers them."""
 
-SESSIONS: dict[bytes, tuple[str, Session]] = {WS: ("ws", chat)}
+SESSIONS: dict[bytes, tuple[str, Session]] = {WS: ("ws", chat), b"/v1/responses": ("responses.ws", responses)}
 """By path: the endpoint's name, and what is said there."""
 
 

@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import openai
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.kit.binary import Binary
 
-pytestmark = pytest.mark.interop
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.filterwarnings(r"ignore:connect\(\) must be used as a context manager:DeprecationWarning"),  # by openai
+]
 
 ASK = {"type": "inference", "model": "demo-fast", "messages": [{"role": "user", "content": "Hello!"}]}
 
@@ -89,3 +93,26 @@ def test_a_path_without_sockets_says_426(instance: Binary) -> None:
     with pytest.raises(InvalidStatus) as refused, connect(url, proxy=None):
         pass
     assert refused.value.response.status_code == 426
+
+
+def test_the_openai_client_speaks_responses(instance: Binary) -> None:
+    with openai.OpenAI(api_key="sk-test", base_url=f"{instance.url}/v1", max_retries=0) as client:
+        with client.responses.connect() as one:
+            kinds = []
+            for turn in ("Hello", "And then?"):
+                one.response.create(model="demo-fast", input=turn, store=False)
+                for event in one:
+                    kinds.append(event.type)
+                    if event.type in ("response.completed", "error"):
+                        break
+    assert kinds.count("response.created") == kinds.count("response.completed") == 2
+    assert kinds.count("response.output_text.delta") > 2
+
+
+def test_the_openai_client_is_told_of_errors(instance: Binary) -> None:
+    with openai.OpenAI(api_key="sk-test", base_url=f"{instance.url}/v1", max_retries=0) as client:
+        with client.responses.connect() as one:
+            one.response.create(model="no-such-model", input="Hello")
+            event = one.recv()
+    assert event.type == "error"
+    assert event.error.code == "model_not_found"
