@@ -10,12 +10,14 @@ another process only after what its last one held was given back.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 READY = signal.SIGRTMIN
 """What a process that serves sends to the supervisor once it does. Real-time signals queue, so none is lost."""
@@ -24,8 +26,8 @@ HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.
 BACKOFF_FIRST = 0.1
 BACKOFF_LAST = 10.0
 BURY_SECONDS = 0.02
-STEADY_SECONDS = 30.0
-"""A process that lived for so long is replaced at once."""
+STEADY_SECONDS = 5.0
+"""A process that lived for so long, or said that it serves, was not wrong from the start: it is replaced soon."""
 
 Main = Callable[[int, int], None]
 """What a process runs: takes the lifeline's descriptor and its seat. The process ends when it returns."""
@@ -130,7 +132,7 @@ class Role:
             self.unburied.append(process.seat)
         if self.staying or process.leave_by is not None:
             return
-        if now - process.started >= STEADY_SECONDS:
+        if process.ready or now - process.started >= STEADY_SECONDS:
             self.backoff = BACKOFF_FIRST
         self.start_at = now + self.backoff
         self.backoff = min(BACKOFF_LAST, self.backoff * 2)
@@ -151,6 +153,7 @@ class Role:
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's interrupt is for the supervisor
             lifeline.release_in_child()
+            _name_process(f"fa {self.name}")
             self.main(lifeline.reader, seat)
             code = 0
         except BaseException:
@@ -159,6 +162,12 @@ class Role:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)  # never return into the supervisor's stack
+
+
+def _name_process(name: str) -> None:
+    """What `ps` and `top` show, where the system has a place for it."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(name[:15])
 
 
 def listen() -> None:

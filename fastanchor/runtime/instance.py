@@ -14,7 +14,7 @@ from pathlib import Path
 from fastanchor._speedups import PURE_WANTED, compiled
 from fastanchor.runtime import opening
 from fastanchor.runtime.sockets import handed_over, slots
-from fastanchor.runtime.supervisor import Supervisor
+from fastanchor.runtime.supervisor import GRACE, Supervisor
 from fastanchor.runtime.worker import Post, run_worker
 from fastanchor.settings.compile import Settings
 from fastanchor.settings.load import load, source
@@ -73,7 +73,7 @@ class Instance:
             OSError: an address is taken, or the state directory cannot be written.
         """
         self.state_dir = Path(self.settings.server.state_dir).absolute()
-        self._claim = claim(self.state_dir)
+        self._claim = claim(self.state_dir, patience=self.settings.server.drain_seconds + GRACE)
         self.pepper = load_pepper(self.state_dir / "pepper")
         self.settings = self.load()
         self.workers = self.settings.server.workers or os.cpu_count() or 1

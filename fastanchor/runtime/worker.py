@@ -186,7 +186,7 @@ class Worker:
             listen()
             async with trio.open_nursery() as background:
                 background.start_soon(self._obey, signals, background.cancel_scope)
-                background.start_soon(self._watch, lifeline)
+                background.start_soon(self._watch, lifeline, background.cancel_scope)
                 background.start_soon(self.pool.run)
                 background.start_soon(self.books.run, self.phase)
                 if self.access is not None:
@@ -220,18 +220,18 @@ class Worker:
             elif self.phase.draining:
                 scope.cancel()
             else:
-                self.drain()
-                scope.deadline = trio.current_time() + self.settings.server.drain_seconds
+                self.drain(scope)
 
-    async def _watch(self, lifeline: int) -> None:
+    async def _watch(self, lifeline: int, scope: trio.CancelScope) -> None:
         """Drain when the supervisor is gone."""
         await trio.lowlevel.wait_readable(lifeline)
         log.error("the supervisor is gone; worker %d drains", self.post.slot)
-        self.drain()
+        self.drain(scope)
 
-    def drain(self) -> None:
-        """Accept nobody any more; open answers go on to their end."""
+    def drain(self, scope: trio.CancelScope) -> None:
+        """Accept nobody any more; open answers go on to their end, or to the deadline."""
         self.phase.draining = True
+        scope.deadline = trio.current_time() + self.settings.server.drain_seconds
         for drain in (*self.drains, self.linked):
             drain.start()
 
