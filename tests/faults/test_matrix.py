@@ -32,7 +32,7 @@ def chat(*, stream: bool) -> dict[str, object]:
 BEFORE = [  # nothing of an answer has come
     "reset", "fail500", "fail502, html", "fail503", "fail504", "fail529", "fail408", "fail401", "fail403", "fail404",
     "fail429", "fail429r1", "fail429r99999", "empty", "malformed0", "errorinband0", "cut0", "end0", "stall0",
-    "slowhead2500", "ttft2500",
+    "slowhead1500", "ttft1500",
 ]  # fmt: skip
 MIDST = ["cut1", "cut40", "cut59", "end30", "stall20", "errorinband10"]
 HARMLESS = ["n60", "nodone", "nousage", "ttft100"]
@@ -95,7 +95,7 @@ async def test_before_content_another_channel_hides_it(words: str, stream: bool)
 @pytest.mark.parametrize("words", BEFORE)
 async def test_before_content_alone_it_is_told(words: str, stream: bool) -> None:
     found = await cell(words, stream=stream, fallback=False)
-    if not stream and words in ("slowhead2500", "ttft2500"):  # whole answers have more time
+    if not stream and words in ("slowhead1500", "ttft1500"):  # whole answers have more time
         assert found.got.status == 200
         return
     error = found.got.json["error"]
@@ -104,7 +104,7 @@ async def test_before_content_alone_it_is_told(words: str, stream: bool) -> None
     assert error["code"] in ("rate_limit", "upstream_error", "model_unavailable", "service_unavailable")
     assert found.got.whole
     assert 1 <= found.asked[0] <= 3
-    if words in ("stall0", "slowhead2500", "ttft2500", "fail401", "fail403", "fail404", "fail429r99999"):
+    if words in ("stall0", "slowhead1500", "ttft1500", "fail401", "fail403", "fail404", "fail429r99999"):
         assert found.asked[0] == 1
 
 
