@@ -6,6 +6,7 @@ buckets never change once published.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -65,9 +66,20 @@ class Page(Collector):
         yield _gauge("fastanchor_workers_up", "Workers that answered this scrape", len(self.states))
         dropped = sum(state.get("log_dropped", 0) for state in self.states)
         yield _counter("fastanchor_log_lines_dropped", "Access lines that could not be written", dropped)
+        yield self._limit_hits()
         info = GaugeMetricFamily("fastanchor_build_info", "Version", labels=("version",))
         info.add_metric((__version__,), 1)
         yield info
+
+    def _limit_hits(self) -> Metric:
+        hits: Counter[str] = Counter()
+        for state in self.states:
+            hits.update(state["limit_hits"])
+        text = "Peers that ran into a bound of the wire"
+        family = CounterMetricFamily("fastanchor_limit_hits", text, labels=("limit",))
+        for limit, count in sorted(hits.items()):
+            family.add_metric((limit,), count)
+        return family
 
     def _books(self) -> Iterator[Metric]:
         """Journals and ledger."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import ssl
@@ -59,6 +60,13 @@ def test_tls_from_end_to_end(tmp_path: Path) -> None:
             ).stdout  # fmt: skip
             assert out.count("data: ") > 5
             assert out.endswith(f"data: [DONE]\n\n{shows}")
+
+        with socket.create_connection(("127.0.0.1", binary.port)) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")  # no TLS: an alert, and the end
+            with contextlib.suppress(ConnectionResetError):
+                while sock.recv(100):
+                    pass
+        assert b'fastanchor_limit_hits_total{limit="tls_handshake_failed"} 1.0' in binary.get("/metrics")[1]
 
         assert shown(binary, trust) == {"old.example"}
         write(authority, tmp_path, "127.0.0.1", "new.example")
