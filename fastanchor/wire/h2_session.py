@@ -18,8 +18,9 @@ import h2.events
 import h2.settings
 import trio
 from h2.errors import ErrorCodes
-from h2.exceptions import ProtocolError
+from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes
+from h2.stream import StreamState
 
 from . import h2_frames as frames
 from .h2_frames import Frame, Scanner
@@ -33,6 +34,7 @@ AT_ONCE = 64 * 1024
 FRAMES_AT_ONCE = 16
 """Received frames that are dealt with before other connections have their turn."""
 SWEEP = 64
+MAY_SEND = (StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE)
 
 
 class Connection(h2.connection.H2Connection):
@@ -49,6 +51,18 @@ class Connection(h2.connection.H2Connection):
     @property
     def open_outbound_streams(self) -> int:
         return self._swept()
+
+    def send_piece(self, stream_id: int, data: memoryview) -> None:
+        """DATA that fits the windows and ends nothing: what `send_data` does, in a tenth of its time, which every event
+        of a stream would pay."""
+        stream = self._get_stream_by_id(stream_id)
+        if stream.state_machine.state not in MAY_SEND:
+            raise StreamClosedError(stream_id)
+        size = len(data)
+        self.outbound_flow_control_window -= size
+        stream.outbound_flow_control_window -= size
+        self._data_to_send += size.to_bytes(3, "big") + b"\0\0" + stream_id.to_bytes(4, "big")
+        self._data_to_send += data
 
     def forget_length(self, stream_id: int) -> None:
         """h2 ends the connection over a body that is not as long as its Content-Length said; that is a matter of the
@@ -174,7 +188,10 @@ class Session(Generic[S]):
             size = min(len(rest), self.h2.local_flow_control_window(stream.id), frames.MAX_FRAME)
             if size <= 0:
                 break
-            self.h2.send_data(stream.id, rest[:size], end_stream=end and size == len(rest))
+            if end and size == len(rest):
+                self.h2.send_data(stream.id, rest, end_stream=True)
+            else:
+                self.h2.send_piece(stream.id, rest[:size])
             self.data_sent()
             rest = rest[size:]
             room -= size
