@@ -196,6 +196,38 @@ def rotate_key(path: Path | None, id: str, overlap: float) -> None:
     click.echo(made.key)
 
 
+@main.group("credits")
+def credit() -> None:
+    """Credits of organisations: add, list. A running instance knows at once."""
+
+
+@credit.command("add")
+@CONFIG
+@click.argument("organization")
+@click.argument("dollars")
+@click.option("--id", "id", help="Counts once: the same id again changes nothing.")
+@click.option("--reason", default="top-up", show_default=True)
+def add_credits(path: Path | None, organization: str, dollars: str, id: str | None, reason: str) -> None:
+    """Give an organisation credits, or take them with a negative amount (after --)."""
+    from fastanchor.control.credits import Credits
+
+    with _books(), desk().bookkeeper(_state(path)[1]) as keeper:
+        document = {"organization": organization, "amount_usd": dollars, "reason": reason}
+        done = Credits(keeper).add(document if id is None else {**document, "id": id})
+    known = "" if done["applied"] else " (was given before)"
+    click.echo(f"{done['id']}: {organization} ${done['amount_usd']:.6f}{known}")
+
+
+@credit.command("list")
+@CONFIG
+def list_credits(path: Path | None) -> None:
+    """Show what every organisation has."""
+    with _books(), desk().ledger(_state(path)[1]) as books:
+        for organization, account in books.accounts().items():
+            sums = (f"{name} ${getattr(account, name) / 1e6:.6f}" for name in ("available", "held", "spent", "granted"))
+            click.echo(f"{organization}  {'  '.join(sums)}")
+
+
 @main.command()
 @CONFIG
 @click.option("--by", default="day,model", show_default=True, help="Any of organization, key, model, day.")

@@ -1,6 +1,8 @@
-"""`GET /v1/usage`, `GET /v1/credits`, and the operator's look at single requests.
+"""`GET /v1/usage`, `GET /v1/credits`, and the log of single requests.
 
-A key sees its own organisation; the operator's admin key sees all, or the one it names.
+A key sees its own numbers, and what is left of its organisation's credits; with the scope `admin` it sees all keys of
+its organisation. The operator's admin key sees every organisation, or the one it names. What belongs to others does not
+exist.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ class Accounts:
 
     def usage(self, asked: Asked) -> Answer:
         """Sums over a period, grouped by any of key, model, day (and organization for the operator)."""
-        caller = asked.who()
+        caller = _reader(asked)
         by = tuple(word for word in asked.query.get("by", "").split(",") if word)
         for word in by:
             if word not in GROUPS:
@@ -33,7 +35,7 @@ class Accounts:
         rows = reports.usage(
             self.ledger,
             organization=_organization(asked, caller),
-            key=asked.query.get("key"),
+            key=_key(asked, caller),
             model=asked.query.get("model"),
             since=moment(asked, "since", 0.0),
             until=moment(asked, "until", reports.FOREVER),
@@ -43,7 +45,7 @@ class Accounts:
 
     def credits(self, asked: Asked) -> Answer:
         """What is left, held by open requests, and spent, in dollars."""
-        organization = _organization(asked, asked.who())
+        organization = _organization(asked, _reader(asked))
         if organization is None:
             every = self.ledger.accounts()
             return told({"object": "list", "data": [_account(name, account) for name, account in every.items()]})
@@ -54,7 +56,9 @@ class Accounts:
 
     def requests(self, asked: Asked) -> Answer:
         """The log, latest first; one request with its attempts when its id is in the path."""
-        caller = asked.who()
+        caller = _reader(asked)
+        if "admin" not in caller.scopes:
+            raise Fault(Kind.PERMISSION_DENIED, "This key lacks the scope 'admin'.")
         if len(asked.path) == 3:
             return told(self._one(asked.path[2], _organization(asked, caller)))
         rows = reports.requests(
@@ -75,6 +79,13 @@ class Accounts:
         return row
 
 
+def _reader(asked: Asked) -> Caller:
+    """Who asks, if it only asks."""
+    if asked.method != "GET":
+        raise Fault(Kind.METHOD_NOT_ALLOWED)
+    return asked.who()
+
+
 def _organization(asked: Asked, caller: Caller) -> str | None:
     """Whose numbers: the caller's own, or for the operator the one it names (None: all)."""
     named = asked.query.get("organization")
@@ -83,6 +94,16 @@ def _organization(asked: Asked, caller: Caller) -> str | None:
     if named not in (None, caller.organization):
         raise Fault(Kind.PERMISSION_DENIED, "This key sees its own organization only.", param="organization")
     return caller.organization
+
+
+def _key(asked: Asked, caller: Caller) -> str | None:
+    """Which key's numbers: the caller's own, or for an admin the one it names (None: all of the organisation)."""
+    named = asked.query.get("key")
+    if "admin" in caller.scopes:
+        return named
+    if named not in (None, caller.key_id):
+        raise Fault(Kind.PERMISSION_DENIED, "This key sees its own numbers only.", param="key")
+    return caller.key_id
 
 
 def moment(asked: Asked, name: str, otherwise: float) -> float:

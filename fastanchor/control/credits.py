@@ -6,7 +6,7 @@ Each top-up has an id; the same id a second time changes nothing, so that a clie
 from __future__ import annotations
 
 import secrets
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from fastanchor.control.request import Answer, Asked, told
@@ -36,9 +36,11 @@ class Credits:
             return told({"object": "list", "data": [shown(row) for row in rows]})
         if asked.method != "POST":
             raise Fault(Kind.METHOD_NOT_ALLOWED)
-        return self._add(asked.document())
+        done = self.add(asked.document())
+        return told(done, 201 if done["applied"] else 200)
 
-    def _add(self, document: dict[str, Any]) -> Answer:
+    def add(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Do what a document asks for. Returns the grant, and whether it was `applied` just now."""
         for member in document:
             if member not in KNOWN:
                 raise Fault(Kind.INVALID_REQUEST, f"Unknown parameter: '{member[:100]}'.", param=member[:100])
@@ -49,7 +51,7 @@ class Credits:
         row = reports.credit(self.keeper.ledger, id)
         if row is None or (row["organization"], row["amount"]) != (organization, amount):
             raise Fault(Kind.INVALID_REQUEST, "This id belongs to another top-up.", param="id")
-        return told({**shown(row), "applied": first}, 201 if first else 200)
+        return {**shown(row), "applied": first}
 
 
 def micro(value: object) -> int:
@@ -60,7 +62,7 @@ def micro(value: object) -> int:
         raise wrong
     try:
         amount = Decimal(str(value)) * MICRO
-    except InvalidOperation:
+    except ArithmeticError:  # no number, or beyond every bound
         raise wrong from None
     if not amount.is_finite() or abs(amount) > MOST * MICRO or amount != amount.to_integral_value() or not amount:
         raise wrong

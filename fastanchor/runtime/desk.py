@@ -1,4 +1,4 @@
-"""What the command line does with an instance's books: keys, usage, and the proof that the books add up.
+"""What the command line does with an instance's books: keys, credits, usage, and the proof that the books add up.
 
 It opens the databases themselves, so that it works whether the instance runs or not; a running one learns of changed
 keys through the shared table.
@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fastanchor._speedups.bucket import Table
 from fastanchor.store import shm
 from fastanchor.store.bookkeeper import DATABASE as LEDGER
-from fastanchor.store.bookkeeper import JOURNAL
+from fastanchor.store.bookkeeper import JOURNAL, Bookkeeper
 from fastanchor.store.keys import DATABASE as KEYS
 from fastanchor.store.keys import KeyStore
 from fastanchor.store.ledger import Ledger
@@ -22,17 +23,37 @@ from fastanchor.store.pepper import load_pepper
 @contextmanager
 def keys(state_dir: Path) -> Iterator[KeyStore]:
     """The key store of an instance. Raises StoreError, PepperError, OSError."""
+    with _table(state_dir) as table:
+        pepper = load_pepper(state_dir / "pepper")
+        store = KeyStore(state_dir / KEYS, pepper, changed=lambda: table.bump(shm.KEYS_CHANGED))
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+@contextmanager
+def bookkeeper(state_dir: Path) -> Iterator[Bookkeeper]:
+    """One who gives credits, in the ledger and to admission. Its methods raise StoreError."""
+    with _table(state_dir) as table:
+        keeper = Bookkeeper(state_dir, table)
+        try:
+            yield keeper
+        finally:
+            keeper.close()
+
+
+@contextmanager
+def _table(state_dir: Path) -> Iterator[Table]:
+    """The limits of an instance, made when there are none yet."""
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not (state_dir / shm.LIMITS).exists():
         shm.prepare(state_dir, owners=0, workers=1)
-    table, _ = shm.open_tables(state_dir)
-    store = KeyStore(
-        state_dir / KEYS, load_pepper(state_dir / "pepper"), changed=lambda: table.bump(shm.KEYS_CHANGED)
-    )
+    table, addresses = shm.open_tables(state_dir)
+    addresses.close()
     try:
-        yield store
+        yield table
     finally:
-        store.close()
         table.close()
 
 

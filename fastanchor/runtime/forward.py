@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import orjson
 
-from fastanchor.core.faults import Fault
+from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.principal import Principal
 from fastanchor.dialects.registry import dialect
 from fastanchor.engine.gateway import Gateway
@@ -37,7 +37,7 @@ async def forward(gateway: Gateway, control: Origin, request: Request, reply: Re
         return False
     request.max_body = MAX_BODY
     try:
-        named = [] if request.path in OPEN else [(PRINCIPAL, _told(gateway.whoever(request)))]
+        named = [] if request.path in OPEN else [(PRINCIPAL, _told(_permitted(gateway, request)))]
     except Fault as fault:
         answer_fields = [(b"content-type", b"application/json"), *id_headers(request_id), *retry_after(fault)]
         await reply.respond(fault.status, answer_fields, dialect("openai_chat").fault(fault, request_id))
@@ -58,6 +58,14 @@ async def forward(gateway: Gateway, control: Origin, request: Request, reply: Re
     kept = [(n, v) for n, v in response.headers if n not in OWN_FIELDS]
     await reply.respond(response.status, [*kept, *id_headers(request_id)], answer)
     return True
+
+
+def _permitted(gateway: Gateway, request: Request) -> Principal:
+    """Who asks. Raises Fault, also for a key that is not for this endpoint."""
+    principal = gateway.whoever(request)
+    if not principal.allows_endpoint(request.path.decode("latin-1")):
+        raise Fault(Kind.PERMISSION_DENIED, "This key may not use this endpoint.")
+    return principal
 
 
 def _told(principal: Principal) -> bytes:

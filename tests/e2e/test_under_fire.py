@@ -102,7 +102,8 @@ def _by_rule(state_dir: Path) -> list[str]:
     ledger = Ledger(state_dir / "ledger.db", state_dir / "journal")
     try:
         with ledger.database.reading() as db:
-            return [id for (id,) in db.execute("SELECT id FROM request WHERE state = ?", (BY_RULE,)).fetchall()]
+            rows = db.execute("SELECT id FROM request WHERE state = ?", (BY_RULE,)).fetchall()
+            return [str(id) for (id,) in rows]
     finally:
         ledger.close()
 
