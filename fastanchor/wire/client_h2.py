@@ -23,7 +23,8 @@ from .dial import Origin
 from .errors import ResetBeforeResponse, ResponseTimeout, Truncated
 from .h2_budget import Budget
 from .h2_frames import Frame, Hostile, Scanner
-from .h2_session import Session, connection
+from .h2_session import Session
+from .h2_state import connection
 from .hits import hit
 from .limits import H2Limits
 from .link import DeadlinePassed, Link
@@ -200,11 +201,7 @@ class H2Client(Session[H2Response]):
         self._budget.data_sent()
 
     def happened(self, event: h2.events.Event) -> None:
-        if isinstance(event, h2.events.DataReceived):
-            self.received(event.flow_controlled_length)
-            if (stream := self.streams.get(event.stream_id)) is not None:
-                stream.arrived(event.data, event.flow_controlled_length - len(event.data))
-        elif isinstance(event, h2.events.ResponseReceived):
+        if isinstance(event, h2.events.ResponseReceived):
             self._head(event.stream_id, event.headers)
         elif isinstance(event, h2.events.InformationalResponseReceived):
             self._interim(event.stream_id)
@@ -218,6 +215,10 @@ class H2Client(Session[H2Response]):
         elif isinstance(event, h2.events.RemoteSettingsChanged):
             self._limit = min(self.h2.remote_settings.max_concurrent_streams, MOST_STREAMS)
             self.room_made.unpark_all()
+
+    def arrived(self, stream_id: int, data: bytes, padding: int) -> None:
+        if (stream := self.streams.get(stream_id)) is not None:
+            stream.arrived(data, padding)
 
     def _head(self, stream_id: int, fields: list[Header]) -> None:
         self.h2.forget_length(stream_id)

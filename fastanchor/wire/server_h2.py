@@ -26,7 +26,8 @@ from .errors import ClientGone
 from .exchange_h2 import H2Reply, H2Request, status_of
 from .h2_budget import Budget
 from .h2_frames import Frame, Hostile, Scanner
-from .h2_session import Session, connection
+from .h2_session import Session
+from .h2_state import connection
 from .hits import hit
 from .limits import ServerLimits
 from .link import DeadlinePassed, Link
@@ -204,9 +205,7 @@ class H2Connection(Session[Serving]):
         self._budget.data_sent()
 
     def happened(self, event: h2.events.Event) -> None:
-        if isinstance(event, h2.events.DataReceived):
-            self._data(event)
-        elif isinstance(event, h2.events.RequestReceived):
+        if isinstance(event, h2.events.RequestReceived):
             self._request(event.stream_id, event.headers, ended=event.stream_ended is not None)
         elif isinstance(event, h2.events.StreamEnded):
             self._ended(event.stream_id)
@@ -217,12 +216,10 @@ class H2Connection(Session[Serving]):
         elif isinstance(event, h2.events.PingAckReceived) and event.ping_data == FAREWELL and self._leaving:
             self._part()
 
-    def _data(self, event: h2.events.DataReceived) -> None:
-        size = event.flow_controlled_length
-        self.received(size)
-        stream = self.streams.get(event.stream_id)
-        if stream is not None and not stream.request.arrived(event.data, size - len(event.data)):
-            self._malformed(event.stream_id)
+    def arrived(self, stream_id: int, data: bytes, padding: int) -> None:
+        stream = self.streams.get(stream_id)
+        if stream is not None and not stream.request.arrived(data, padding):
+            self._malformed(stream_id)
 
     def _ended(self, stream_id: int) -> None:
         stream = self.streams.get(stream_id)
