@@ -17,7 +17,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
 from fastanchor.core.faults import Fault, Kind
-from fastanchor.core.principal import Plan, Principal
+from fastanchor.core.principal import UNLIMITED, Plan, Principal
 
 SCOPES: Final = frozenset({"inference", "training", "models", "admin"})
 LIMITS: Final = tuple(
@@ -87,7 +87,8 @@ def by_key(grant: Grant, grantor: Principal) -> Grant:
         raise Fault(Kind.PERMISSION_DENIED, "This key lacks the scope 'admin'.")
     if grant.organization not in (None, grantor.organization):
         raise _denied("organization")
-    if grant.plan not in (None, grantor.plan.name):
+    plan = "" if grantor.plan == UNLIMITED else grantor.plan.name
+    if grant.plan not in (None, plan):
         raise _denied("plan")
     return replace(
         grant,
@@ -95,7 +96,7 @@ def by_key(grant: Grant, grantor: Principal) -> Grant:
         scopes=grant.scopes or frozenset({"inference"}),
         models=_patterns("models", grant.models, grantor.models),
         endpoints=_patterns("endpoints", grant.endpoints, grantor.endpoints),
-        plan=grantor.plan.name,
+        plan=plan,
         limits=_limits(grant.limits, grantor.limits),
         expires=_expires(grant.expires, grantor.expires),
         addresses=_addresses(grant.addresses, grantor.addresses),

@@ -183,3 +183,11 @@ async def test_a_key_made_by_a_key_of_the_store_is_narrower_still(office: Desk) 
     status, key = await office.ask("POST", KEYS, caller, {"name": "b", "models": ["gpt-4o"]})
     assert (status, key["plan"], key["models"]) == (201, "paid", ["gpt-4o"])
     office.holders[0] = replace(ADMIN)
+
+
+async def test_a_key_made_under_no_plan_has_none_either(office: Desk) -> None:
+    office.holders.append(Principal("config:free", "free", "acme", frozenset({"admin"})))
+    status, key = await office.ask("POST", KEYS, ["config:free", "acme", ["admin"]], {"name": "app"})
+    assert (status, key["plan"]) == (201, "")
+    office.ring.refresh()
+    assert [principal.key_id for principal in office.ring.keys.values()] == [key["id"]]
