@@ -85,6 +85,8 @@ def wire_limits(server: ServerSettings) -> ServerLimits:
         requests=limits.requests_per_connection,
         write_stall=limits.write_stall_seconds,
         connections=min(limits.max_connections or default_connections(), default_connections()),
+        connections_per_address=limits.connections_per_address,
+        connections_per_address_per_second=limits.connections_per_address_per_second,
         half_close_aborts=server.half_close_aborts,
         handshake=limits.tls_handshake_seconds,
         h2=h2_limits(limits),

@@ -124,6 +124,8 @@ class Limits(Section, frozen=True, kw_only=True):
     ws_auth_seconds: Seconds = 10.0
     ws_close_seconds: Seconds = 5.0
     max_connections: Positive | None = None
+    connections_per_address: Count = 256
+    connections_per_address_per_second: Count = 64
     backlog: Positive = 1_024
 
 

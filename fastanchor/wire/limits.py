@@ -103,6 +103,12 @@ class ServerLimits:
     """TLS, from accept to the end of the handshake (no answer)."""
     connections: int = field(default_factory=default_connections)
     """Connections at one time; more wait in the backlog of the listener."""
+    connections_per_address: int = 256
+    """Of these from one IPv4 address or IPv6 /64 (closed at once). 0: no bound."""
+    connections_per_address_per_second: int = 64
+    """New ones from one of these in a second (closed at once). 0: no bound."""
+    loopback_exempt: bool = True
+    """Loopback addresses are not counted: they are the operator's own proxies and tools, as unix peers always are."""
     half_close_aborts: bool = True
     """A client that ends its sending side is gone, and its request is cancelled (or not begun, when FIN was noticed
     first), as nginx and Envoy have it: a stream for nobody costs money. With False only a reset or a full close

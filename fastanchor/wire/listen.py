@@ -1,7 +1,7 @@
-"""Listening sockets and the accept loop: one task per connection, bounded in number.
+"""Listening sockets and the accept loop: one task per connection, bounded in number, in all and per address.
 
 Accepting takes what is there and then lets the connections run. A process that has run out of descriptors keeps
-serving those it has, and says so once a second at most.
+serving those it has, answers 503 to whoever else comes, and says so in its log once a second at most.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ import logging
 import os
 import socket
 import stat
+from typing import NamedTuple
 
 import trio
 
+from .crowd import Crowd, origin
 from .front import serve_socket
+from .hits import hit
 from .limits import DEFAULT_LIMITS, ServerLimits
 from .message import ErrorShape, Handler, plain_error
+from .reserve import REFUSAL, Reserve, turn_away
 from .server_h1 import Drain
 from .tls_server import ServerTLS
 
@@ -110,10 +114,11 @@ async def serve(
     `tls` puts TLS on every connection; `secure` says that it ended before us. The listener stays open: it belongs to
     the caller.
     """
-    loop = _AcceptLoop(listener, limits)
+    loop = _AcceptLoop(listener, limits, REFUSAL if tls is None else b"")
     drain = Drain() if drain is None else drain
 
-    async def one(sock: socket.socket, peer: str) -> None:
+    async def one(guest: _Guest) -> None:
+        sock, peer, _ = guest
         try:
             await serve_socket(
                 sock, handler, limits, peer=peer, secure=secure, on_error=on_error, drain=drain, tls=tls
@@ -121,49 +126,67 @@ async def serve(
         except Exception:  # a bug of ours costs its connection, not the process
             logger.exception("connection of %s failed", peer)
         finally:
-            loop.ended()
+            loop.ended(guest)
 
-    async with trio.open_nursery() as nursery:
-        task_status.started()
-        with drain.accepting:
-            while True:
-                for sock, peer in await loop.accepted():
-                    nursery.start_soon(one, sock, peer, name="wire.connection")
+    with contextlib.closing(loop.reserve):
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            with drain.accepting:
+                while True:
+                    for guest in await loop.accepted():
+                        nursery.start_soon(one, guest, name="wire.connection")
+
+
+class _Guest(NamedTuple):
+    """A connection that was let in; `who` is whom the crowd counts it for."""
+
+    sock: socket.socket
+    peer: str
+    who: bytes
 
 
 class _AcceptLoop:
     """Accepts for one listener, and counts its connections."""
 
-    def __init__(self, listener: socket.socket, limits: ServerLimits) -> None:
+    def __init__(self, listener: socket.socket, limits: ServerLimits, refusal: bytes) -> None:
         listener.setblocking(False)
+        self.reserve = Reserve()
         self._listener = listener
+        self._refusal = refusal
         self._room = limits.connections
+        self._crowd = Crowd(limits.connections_per_address, limits.connections_per_address_per_second)
+        self._loopback_exempt = limits.loopback_exempt
         self._free = trio.Event()
         self._logged = -EXHAUSTED_LOG_EVERY
 
-    def ended(self) -> None:
+    def ended(self, guest: _Guest) -> None:
         """A connection is over."""
+        self._crowd.leave(guest.who)
         self._room += 1
         self._free.set()
 
-    async def accepted(self) -> list[tuple[socket.socket, str]]:
-        """At least one new connection, with its peer's name; waits while there is no room for it."""
+    async def accepted(self) -> list[_Guest]:
+        """At least one new connection; waits while there is no room for it."""
         while True:
+            if self._room <= 0:
+                hit("connections")
             while self._room <= 0:
                 self._free = trio.Event()
                 await self._free.wait()
             await trio.lowlevel.wait_readable(self._listener)
             taken, exhausted = self._take()
             self._room -= len(taken)
-            if taken:
-                return taken
             if exhausted is not None:
                 self._complain(exhausted)
-                await trio.sleep(EXHAUSTED_PAUSE)
+                if not self._shed() and not taken:
+                    await trio.sleep(EXHAUSTED_PAUSE)
+            if taken:
+                return taken
 
-    def _take(self) -> tuple[list[tuple[socket.socket, str]], OSError | None]:
-        taken: list[tuple[socket.socket, str]] = []
-        while len(taken) < min(ACCEPTS_PER_PASS, self._room):
+    def _take(self) -> tuple[list[_Guest], OSError | None]:
+        taken: list[_Guest] = []
+        now = trio.current_time()
+        for _ in range(min(ACCEPTS_PER_PASS, self._room)):
             try:
                 sock, address = self._listener.accept()
             except BlockingIOError:
@@ -174,11 +197,31 @@ class _AcceptLoop:
                 if error.errno in EXHAUSTED:
                     return taken, error
                 raise
-            if sock.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT)
-            taken.append((sock, peer_name(sock.family, address)))
+            guest = self._welcome(sock, address, now)
+            if guest is not None:
+                taken.append(guest)
         return taken, None
+
+    def _welcome(self, sock: socket.socket, address: object, now: float) -> _Guest | None:
+        """None for one too many from its address, who is gone by then."""
+        who = b""
+        if isinstance(address, tuple):
+            who = origin(sock.family, address[0], loopback_exempt=self._loopback_exempt)
+            if not self._crowd.enter(who, now):
+                hit("connections_per_address")
+                turn_away(sock)
+                return None
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT)
+        return _Guest(sock, peer_name(sock.family, address), who)
+
+    def _shed(self) -> int:
+        """Turn away those who wait, for want of descriptors; how many."""
+        for count in range(ACCEPTS_PER_PASS):
+            if not self.reserve.shed(self._listener, self._refusal):
+                return count
+            hit("descriptors")
+        return ACCEPTS_PER_PASS
 
     def _complain(self, error: OSError) -> None:
         now = trio.current_time()
