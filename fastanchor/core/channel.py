@@ -58,6 +58,7 @@ class Channel:
     http2: Http2 = "auto"
     verify_tls: bool = True
     headers: dict[str, str] = field(default_factory=dict)  # extra headers to the upstream, set by the operator
+    endpoints: tuple[str, ...] = ()  # passed through to it, beside those of its dialects: "files", "images" …
     options: dict[str, str] = field(default_factory=dict)  # provider's own (api_version, region, anthropic_version…)
 
     @property

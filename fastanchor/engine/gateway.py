@@ -23,6 +23,7 @@ from fastanchor.core.route import Route
 from fastanchor.core.snapshot import Snapshot
 from fastanchor.dialects import registry as dialects
 from fastanchor.dialects.contract import CountingDialect
+from fastanchor.dialects.opaque import find as find_opaque
 from fastanchor.dialects.relay import fault_event
 from fastanchor.engine import models, stored
 from fastanchor.engine.admit import admit
@@ -34,6 +35,7 @@ from fastanchor.engine.deliver import Delivery
 from fastanchor.engine.exchange import Exchange
 from fastanchor.engine.headers import fault_headers, id_headers
 from fastanchor.engine.identify import identify
+from fastanchor.engine.objects import Objects
 from fastanchor.engine.permit import permit_endpoint, permit_model
 from fastanchor.engine.traffic import Traffic
 from fastanchor.engine.upstreams import Upstreams
@@ -74,6 +76,7 @@ class Gateway:
         conversations: what is kept of responses; without it nothing is.
         books: limits and journal; without them nothing is limited or accounted for.
         strangers: counts unknown keys by address.
+        objects: who made what at a channel; without it nothing can be made.
         ring: the holders of the store's keys, kept up to date by somebody else.
     """
 
@@ -89,6 +92,7 @@ class Gateway:
         books: Admission | None = None,
         strangers: Strangers | None = None,
         ring: Keyring | None = None,
+        objects: Objects | None = None,
         random: Random | None = None,
     ) -> None:
         self.world = world
@@ -101,7 +105,9 @@ class Gateway:
         self.strangers = strangers
         self.ring = ring
         self.random = random or Random()  # noqa: S311 - balances load, guards nothing
+        self.objects = objects
         self.decoding = DecodingLimits()
+        self.upload_bytes = 1 << 34  # of a body that is passed on while it comes
         self.traffic = Traffic()
         self.candidates = Candidates()
         self.now: Callable[[], float] | None = None  # the run's clock, known from the first request on
@@ -282,6 +288,12 @@ class Gateway:
             exchange.principal = self.whoever(request, gemini=exchange.spoken.name == "gemini")
             permit_endpoint(exchange.principal, request.path.decode("latin-1"), "inference")
             await self._respond(exchange, reply, await stored.serve(exchange, self.conversations, self.pool))
+            return
+        operation = find_opaque(request.method, request.path)
+        if operation is not None:
+            from fastanchor.engine import opaque  # loaded when it is first asked for
+
+            await opaque.serve(self, operation, exchange, reply)
             return
         if not models.is_listing(request.path):
             if dialects.methods(request.path):

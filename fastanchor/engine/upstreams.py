@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fastanchor.wire.dial import Origin
 from fastanchor.wire.message import Header, Headers
+from fastanchor.wire.upload import Source
 
 
 class Response(Protocol):
@@ -53,3 +54,22 @@ class Upstreams(Protocol):
     ) -> Response:
         """The response's head. Raises ConnectFailed and its kin, ResetBeforeResponse, ResponseTimeout, Truncated,
         BadResponse."""
+
+
+@runtime_checkable
+class Uploading(Protocol):
+    """Upstreams that take a body while it comes."""
+
+    async def upload(
+        self,
+        origin: Origin,
+        method: bytes,
+        target: bytes,
+        headers: Headers,
+        source: Source,
+        length: int | None,
+        *,
+        connect_timeout: float,
+        first_byte_timeout: float | None,
+    ) -> Response:
+        """As `Upstreams.request`; also raises what the source does."""

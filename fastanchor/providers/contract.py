@@ -66,6 +66,12 @@ class Provider(Protocol):
         """For one streamed answer; None where streams come in their dialect's own framing."""
         return None
 
+    def below(
+        self, channel: Channel, key: Secret | None, method: bytes, path: str, extra: Mapping[str, str]
+    ) -> Upstream:
+        """The head of a request that is passed through to a path below the base URL. Raises Fault where nothing is."""
+        raise Fault(Kind.NOT_FOUND, "This channel's provider has no such endpoint.")
+
     def stored(self, channel: Channel, key: Secret | None, method: bytes, response_id: str) -> Upstream:
         """The request that gets or deletes a stored response. Raises Fault where responses are not stored."""
         raise Fault(Kind.NOT_FOUND, "This model's provider keeps no responses.")

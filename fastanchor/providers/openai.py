@@ -55,6 +55,12 @@ class OpenAI(Provider):
         headers = (*constant(call.stream), *self._credential(key), *forwarded(extra, FORWARDED, channel))
         return Upstream(b"POST", self._target(channel, dialect, model), headers, body)
 
+    def below(
+        self, channel: Channel, key: Secret | None, method: bytes, path: str, extra: Mapping[str, str]
+    ) -> Upstream:
+        headers = (*self._credential(key), *forwarded(extra, (*FORWARDED, "accept"), channel))
+        return Upstream(method, channel.prefix.encode() + path.encode("ascii"), headers, b"")
+
     def stored(self, channel: Channel, key: Secret | None, method: bytes, response_id: str) -> Upstream:
         """GET or DELETE below the path of responses. Raises Fault where the channel does not speak that dialect."""
         if "openai_responses" not in self._spoken(channel):

@@ -21,6 +21,13 @@ class Polyglot(Provider):
             return channel.options["dialect"]
         return "openai_chat" if call.dialect == "anchor" else call.dialect
 
+    def below(
+        self, channel: Channel, key: Secret | None, method: bytes, path: str, extra: Mapping[str, str]
+    ) -> Upstream:
+        from fastanchor.providers.registry import provider  # the registry names this module
+
+        return provider("openai").below(channel, key, method, path, extra)
+
     def upstream(
         self,
         channel: Channel,

@@ -23,6 +23,7 @@ from fastanchor.core.receipt import Receipt
 from fastanchor.engine.conversations import Conversations
 from fastanchor.engine.gateway import Gateway
 from fastanchor.engine.meters import Meters
+from fastanchor.engine.objects import Objects
 from fastanchor.policy.health import Health
 from fastanchor.runtime import probes
 from fastanchor.runtime.books import Books
@@ -176,7 +177,9 @@ class Worker:
             books=self.books.admission,
             strangers=self.books.strangers,
             ring=self.books.ring,
+            objects=Objects(post.state_dir / "objects.sqlite"),
         )
+        self.gateway.upload_bytes = settings.server.limits.upload_bytes
         self.gateway.decoding = decoding_limits(settings.server.limits)
         self.drains: list[Drain] = []
         self.linked = Drain()

@@ -22,6 +22,8 @@ BASE_URLS = {
     "gemini": "https://generativelanguage.googleapis.com/v1beta",
 }
 
+OPENAI_ENDPOINTS = ("moderations", "images", "audio", "files", "fine_tuning")
+
 _URL = re.compile(
     r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?"
 )
@@ -105,6 +107,7 @@ def _channel(channel: schema.Channel, key: str, context: Context) -> Channel:
         http2=channel.http2,
         verify_tls=channel.verify_tls,
         headers=_headers(channel.headers, key, context),
+        endpoints=_endpoints(channel),
         options=dict(channel.options),
     )
     _warn(compiled, context)
@@ -171,6 +174,14 @@ def _headers(headers: dict[str, str], key: str, context: Context) -> dict[str, s
         if value is not None:
             found[name.lower()] = value
     return found
+
+
+def _endpoints(channel: schema.Channel) -> tuple[str, ...]:
+    """What is passed through: as the file says, else what OpenAI itself has."""
+    if channel.endpoints is not None:
+        return tuple(channel.endpoints)
+    own = channel.provider == "openai" and channel.base_url in (None, BASE_URLS["openai"])
+    return OPENAI_ENDPOINTS if own else ()
 
 
 def _warn(channel: Channel, context: Context) -> None:

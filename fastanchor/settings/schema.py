@@ -53,6 +53,9 @@ Models: TypeAlias = Annotated[
     dict[Text, Text] | Annotated[list[Text], Meta(min_length=1)] | Literal["*"],
     expects('a table of public name = upstream name, a list of names, or "*"'),
 ]
+OpaqueEndpoint: TypeAlias = Literal[
+    "moderations", "images", "audio", "rerank", "files", "fine_tuning", "fine-tuning", "models"
+]
 HedgeAfter: TypeAlias = Annotated[Seconds | Percentile, expects('seconds > 0, a percentile such as "p95", or "off"')]
 
 
@@ -90,6 +93,7 @@ class Limits(Section, frozen=True, kw_only=True):
     fields: Positive = 100
     body_bytes: Positive = 32 * 1024 * 1024
     head_seconds: Seconds = 10.0
+    upload_bytes: Count = 16 * 1024 * 1024 * 1024
     decoded_ratio: Positive = 100
     decoded_grace_bytes: Count = 64 * 1024
     body_seconds: Seconds = 30.0
@@ -216,6 +220,7 @@ class Channel(Section, frozen=True, kw_only=True):
     http2: Literal["auto", "on", "off"] = "auto"
     verify_tls: bool = True
     headers: dict[Text, SecretText] = {}
+    endpoints: list[OpaqueEndpoint] | None = None
     options: dict[Text, str] = {}
 
 

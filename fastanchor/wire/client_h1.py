@@ -65,7 +65,7 @@ class ClientConnection:
                 raise ResetBeforeResponse("connection ended before the response")
             response = parse_response(data)
             if response is None or response.status < 200:
-                response, data = await self._final_head(data)
+                response, data = await self.final_head(data)
             return response, data[response.size :]
         except DeadlinePassed:
             raise ResponseTimeout(f"no response head within {within:g} s") from None
@@ -74,7 +74,7 @@ class ClientConnection:
         finally:
             link.deadline = math.inf
 
-    async def _final_head(self, data: bytes) -> tuple[ResponseHead, bytes]:
+    async def final_head(self, data: bytes) -> tuple[ResponseHead, bytes]:
         """The head behind interim responses, or one that did not come in one piece, and the bytes it begins."""
         for _ in range(MAX_INTERIM + 1):
             scanned = 0

@@ -23,6 +23,7 @@ from .message import Headers
 if TYPE_CHECKING:
     from .multiplex import Multiplexer
     from .response_h2 import H2Response
+    from .upload import Source
 from .roster import Roster, Ticket
 from .sweep import sweeper
 
@@ -102,6 +103,28 @@ class Pool:
             self._roster.leave(origin, None, trio.current_time())
             raise
         return Response(self, connection, answer, rest, reused=not fresh, for_head=method == b"HEAD")
+
+    async def upload(
+        self,
+        origin: Origin,
+        method: bytes,
+        target: bytes,
+        headers: Headers,
+        source: Source,
+        length: int | None,
+        *,
+        connect_timeout: float,
+        first_byte_timeout: float | None,
+    ) -> Response:
+        """As `request`, for a body that is passed on while it comes: see `upload.upload`."""
+        from .upload import upload
+
+        if origin.http2 == "on":
+            raise ConnectFailed("uploads go over HTTP/1.1, which is turned off for this origin")
+        link = await self._dialer.dial(origin, connect_timeout)
+        return await upload(
+            link, origin, method, target, headers, source, length, first_byte_timeout=first_byte_timeout
+        )
 
     async def _multiplexed(
         self,

@@ -6,7 +6,7 @@ import pytest
 
 from fastanchor.core.principal import Principal
 from tests.kit.gateway import channel, channels, digests, running, world
-from tests.kit.http import get, post
+from tests.kit.http import fetch, get, post
 from tests.kit.upstream import JSON, in_turn, silent, stream, upstream, whole
 
 CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
@@ -94,7 +94,7 @@ async def test_unknown_path_is_404_and_wrong_method_405() -> None:
     async with running(world()) as gateway:
         assert (await get(gateway.port, "/nowhere")).status == 404
         assert (await get(gateway.port, "/v1/chat/completions")).status == 405
-        assert (await post(gateway.port, "/v1/models", CHAT)).status == 405
+        assert (await fetch(gateway.port, "PUT", "/v1/models")).status == 405
 
 
 @pytest.mark.parametrize(
