@@ -63,7 +63,7 @@ def request_span(buf: bytes, limits: HeadLimits, scanned: int) -> tuple[int, int
     if line_end < 0:
         check_line_ends(buf, max(start, scanned - 1), len(buf))
         if len(buf) - start > limits.line:
-            raise BadMessage(414, "request-line too long")
+            raise BadMessage(414, "request-line too long", "request_line")
         return None
     end = head_end(buf, start, limits, scanned)
     if end < 0 and scanned < line_end + 2:
@@ -92,15 +92,15 @@ def head_end(buf: bytes, start: int, limits: HeadLimits, scanned: int) -> int:
     end = buf.find(b"\r\n\r\n", max(start, scanned - 3))
     if end >= 0:
         if end + 4 - start > limits.head:
-            raise BadMessage(431, "head too large")
+            raise BadMessage(431, "head too large", "head")
         return end + 4
     check_line_ends(buf, max(start, scanned - 1), len(buf))
     if len(buf) - start > limits.head:
-        raise BadMessage(431, "head too large")
+        raise BadMessage(431, "head too large", "head")
     if len(buf) - buf.rfind(b"\n") - 1 > limits.field + 1:  # the CR of its end may be there already
-        raise BadMessage(431, "field too large")
+        raise BadMessage(431, "field too large", "field")
     if buf.count(b"\n", start) > limits.fields + 1:
-        raise BadMessage(431, "too many fields")
+        raise BadMessage(431, "too many fields", "fields")
     return -1
 
 
@@ -118,7 +118,7 @@ def read_request(raw: bytes, limits: HeadLimits) -> RequestHead:
     check_line_ends(raw, 0, len(raw))
     line, *fields = raw[:-4].split(b"\r\n")
     if len(line) > limits.line:
-        raise BadMessage(414, "request-line too long")
+        raise BadMessage(414, "request-line too long", "request_line")
     method, target, version = read_request_line(line)
     headers = read_fields(fields, limits, SINGLE_IN_REQUEST)
     seen = dict(headers)
@@ -165,12 +165,12 @@ def read_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
 def read_fields(lines: list[bytes], limits: HeadLimits, single: frozenset[bytes]) -> list[Header]:
     """The fields of a head or of trailers, names in lower case; `single` names may not come twice."""
     if len(lines) > limits.fields:
-        raise BadMessage(431, "too many fields")
+        raise BadMessage(431, "too many fields", "fields")
     headers = []
     seen = set()
     for line in lines:
         if len(line) > limits.field:
-            raise BadMessage(431, "field too large")
+            raise BadMessage(431, "field too large", "field")
         name, colon, value = line.partition(b":")
         if not colon or TOKEN.fullmatch(name) is None:
             raise BadMessage(400, "invalid field name")

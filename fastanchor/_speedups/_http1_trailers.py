@@ -51,7 +51,7 @@ class Trailers:
             line = text[start : end or len(text)]
             check_line_ends(line, 0, len(line))
             if self._fields > self._limits.fields or self._size + len(line) > self._limits.head:
-                raise BadMessage(431, "trailers too large")
+                raise BadMessage(431, "trailers too large", "trailers")
             if not end:
                 break
             start = end

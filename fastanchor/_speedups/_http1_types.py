@@ -18,12 +18,16 @@ MAX_LENGTH_DIGITS = 18
 
 
 class BadMessage(ValueError):
-    """The peer broke the protocol. `status` is what a server answers; the connection is of no more use."""
+    """The peer broke the protocol. `status` is what a server answers; the connection is of no more use.
 
-    def __init__(self, status: int, reason: str) -> None:
+    `bound` names the limit that was passed, where it was one.
+    """
+
+    def __init__(self, status: int, reason: str, bound: str = "") -> None:
         super().__init__(status, reason)
         self.status = status
         self.reason = reason
+        self.bound = bound
 
     def __str__(self) -> str:
         return f"{self.status} {self.reason}"

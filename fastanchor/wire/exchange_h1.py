@@ -23,6 +23,7 @@ from fastanchor._speedups.http1 import (
 
 from .date import date_line
 from .errors import BadRequest, BodyTimeout, BodyTooLarge, ClientGone
+from .hits import hit
 from .link import BROKEN, DeadlinePassed
 from .message import OWN_FIELDS, Headers, Upgraded
 
@@ -109,6 +110,7 @@ class H1Request:
         connection = self._connection
         if not self._received and self._left > self.max_body:
             connection.ending = True
+            hit("body")
             raise BodyTooLarge(self.max_body)
         if self._expected:
             self._expected = False
@@ -142,7 +144,9 @@ class H1Request:
         except BadMessage as error:
             connection.ending = True
             if error.status == 413:
+                hit("body")
                 raise BodyTooLarge(self.max_body) from None
+            hit(error.bound or "bad_request")
             raise BadRequest(error.status, error.reason) from None
         connection.buffer = self._decoder.rest
         self.ended = self._decoder.done
@@ -160,6 +164,7 @@ class H1Request:
             data = await link.recv()
         except DeadlinePassed:
             connection.ending = True
+            hit("body_rate" if slack < limits.body_stall else "body_stall")
             raise BodyTimeout from None
         except (OSError, trio.ClosedResourceError):
             connection.ending = True
@@ -209,8 +214,8 @@ class H1Reply:
         connection = self._connection
         try:
             await connection.link.send_both(head, b"" if self._bodiless else body, connection.limits.write_stall)
-        except BROKEN:
-            raise connection.lost() from None
+        except BROKEN as error:
+            raise connection.lost(error) from None
         self.finished = True
 
     async def start(self, status: int, headers: Headers, first: bytes = b"") -> None:
@@ -229,8 +234,8 @@ class H1Reply:
             connection = self._connection
             try:
                 await connection.link.send(chunk(data) if self._chunked else data, connection.limits.write_stall)
-            except BROKEN:
-                raise connection.lost() from None
+            except BROKEN as error:
+                raise connection.lost(error) from None
 
     async def finish(self, last: bytes = b"") -> None:
         if self.finished or not self.started:

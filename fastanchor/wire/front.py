@@ -105,11 +105,20 @@ async def accept_tls(sock: socket.socket, tls: ServerTLS, within: float) -> TLSL
 async def _first_bytes(link: Link, limits: ServerLimits, *, may_be_h2: bool) -> bytes:
     """What a client says first, to where it is clear which protocol that is; b"" when it says nothing in time."""
     link.deadline = trio.current_time() + limits.head_deadline
+    try:
+        return await _told_apart(link, may_be_h2)
+    except DeadlinePassed:
+        hit("head_deadline")
+        raise
+    finally:
+        link.deadline = math.inf
+
+
+async def _told_apart(link: Link, may_be_h2: bool) -> bytes:
     data = await link.recv()
     while may_be_h2 and data and len(data) < len(PREFACE) and PREFACE.startswith(data):
         more = await link.recv()
         if not more:
             return b""
         data += more
-    link.deadline = math.inf
     return data

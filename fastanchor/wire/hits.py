@@ -1,6 +1,7 @@
 """How often each bound of the wire was hit in this process: for metrics, and for whoever wonders why a client was cut.
 
-Names are `protocol_bound`, as in `h2_ping` or `tls_handshake`; a name appears with its first hit.
+Names are those of the limits, as in `head`, `body_rate` or `connections_per_address`; what only one protocol has starts
+with its name, as in `h2_ping` or `tls_handshake_timeout`. A name appears with its first hit.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from fastanchor._speedups.http1 import BadMessage, RequestHead, parse_request, r
 
 from .errors import BadRequest, ClientGone
 from .exchange_h1 import H1Reply, H1Request
+from .hits import hit
 from .limits import DEFAULT_LIMITS, ServerLimits
 from .link import BROKEN, DeadlinePassed, Link
 from .message import ErrorShape, Handler, plain_error
@@ -121,6 +122,7 @@ class Connection:
                 if self.buffer:  # pipelined: nothing has waited, so let others run
                     await trio.lowlevel.checkpoint()
         except BadMessage as error:
+            hit(error.bound or "bad_request")
             await self._refuse(error.status, error.reason)
         else:
             if not self.link.closed:
@@ -138,6 +140,8 @@ class Connection:
             try:
                 self.buffer = await link.recv()
             except DeadlinePassed:
+                if not self.last:
+                    hit("idle" if self.served else "head_deadline")
                 return None
             self.idle = False
         head = parse_request(self.buffer, limits.head) if self.buffer else None
@@ -157,7 +161,7 @@ class Connection:
             try:
                 more = await self.link.recv()
             except DeadlinePassed:
-                raise BadMessage(408, "request head came too slowly") from None
+                raise BadMessage(408, "request head came too slowly", "head_deadline") from None
             if not more:
                 return None
             self.buffer += more
@@ -172,7 +176,10 @@ class Connection:
         if self.gone:  # it left before anybody looked at the request
             self.ending = True
             return
-        if not head.keep_alive or self.served >= self.limits.requests:
+        if not head.keep_alive:
+            self.ending = True
+        elif self.served >= self.limits.requests:
+            hit("requests")
             self.ending = True
         request = H1Request(self, head)
         reply = H1Reply(self, request)
@@ -223,11 +230,13 @@ class Connection:
         """Bytes of an answer. Raises ClientGone."""
         try:
             await self.link.send(data, self.limits.write_stall)
-        except BROKEN:
-            raise self.lost() from None
+        except BROKEN as error:
+            raise self.lost(error) from None
 
-    def lost(self) -> ClientGone:
-        """Nobody can be answered any more."""
+    def lost(self, error: Exception) -> ClientGone:
+        """Nobody can be answered any more, because of `error`."""
+        if isinstance(error, DeadlinePassed):
+            hit("write_stall")
         self.gone = self.ending = True
         return ClientGone("the client reset the connection, or does not read")
 

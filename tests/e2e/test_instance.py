@@ -43,6 +43,14 @@ def test_metrics_add_up(instance: Binary) -> None:
     assert b"fastanchor_time_to_first_token_seconds_bucket" in page
 
 
+def test_metrics_tell_which_limits_were_hit(instance: Binary) -> None:
+    assert curl("-o", "/dev/null", "-w", "%{http_code}", f"{instance.url}/{'x' * 9000}") == "414"
+    assert curl("-o", "/dev/null", "-w", "%{http_code}", "-H", "a: " + "x" * 17_000, instance.url) == "431"
+    page = instance.get("/metrics")[1]
+    assert b'fastanchor_limit_hits_total{limit="request_line"} 1.0' in page
+    assert b'fastanchor_limit_hits_total{limit="field"} 1.0' in page
+
+
 def test_access_log_has_one_line_per_request_and_no_secret(tmp_path: Path) -> None:
     key = '[[keys]]\nname = "dev"\nkey = "canary-key-7f3a"\n'
     with fastanchor(tmp_path, key + DEMO) as binary:
