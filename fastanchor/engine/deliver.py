@@ -157,6 +157,7 @@ class Delivery:
         exchange.status = 200
         exchange.answer_bytes = len(answer.body)
         exchange.price()
+        exchange.settle()
         await self.reply.respond(200, answer_headers(exchange, b"application/json"), answer.body)
 
     async def _begin(self, answer: Answer) -> None:
@@ -216,6 +217,7 @@ class Delivery:
     async def _end(self) -> None:
         if self.held:
             await self._let_go()
+        self.exchange.settle()
         await self.reply.finish()
 
     def _broke(self, answer: Answer, fault: Fault) -> None:

@@ -132,6 +132,16 @@ class Exchange:
         cards = self.world.cards
         return cards.get(public) or cards.get(model) or catalogue.card(model)
 
+    def settle(self) -> None:
+        """Write into the books what the request used: once, and before its client can see that its answer is whole.
+
+        So an answer that a client has had is paid even if the process dies in that moment.
+        """
+        self.price()
+        books, self.books = self.books, None
+        if books is not None and self.lease is not None:
+            books.close(self.lease, self.receipt())
+
     def receipt(self) -> Receipt:
         """The record of this request, ended now."""
         call = self.call

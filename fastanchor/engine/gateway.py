@@ -195,12 +195,10 @@ class Gateway:
 
     def _close(self, exchange: Exchange) -> None:
         """Settle and account, in every ending."""
-        exchange.price()
         if exchange.status == 0:
             exchange.status = 499 if exchange.ending == Kind.CLIENT_GONE.value else 500
+        exchange.settle()
         receipt = exchange.receipt()
-        if exchange.books is not None and exchange.lease is not None:
-            exchange.books.close(exchange.lease, receipt)
         for sink in self.sinks:
             sink(receipt)
 
