@@ -57,7 +57,7 @@ def seconds(parse: Callable[[], object]) -> float:
 
 
 def is_linear(cost: Callable[[int], float]) -> None:
-    """Little for 256 KiB. Twice as much costs three times as much at most; what is too short to be measured counts as nothing."""
+    """Twice as much costs three times as much at most, with some allowance for what is too short to be measured."""
     once, twice = cost(SOME), cost(2 * SOME)
     assert once < ENOUGH
     assert twice <= 3 * once + 0.05, (once, twice)
