@@ -194,7 +194,9 @@ async def chain(name: str, ours: int, directory: Path) -> AsyncIterator[int]:
     theirs = free_port()
     file = directory / "proxy.conf"
     file.write_text(text.format(directory=directory, ours=ours, theirs=theirs, buffering=buffering))
-    process = subprocess.Popen([found, *options, str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(  # noqa: ASYNC220 - it is there at once
+        [found, *options, str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     try:
         with trio.fail_after(10):
             while True:
