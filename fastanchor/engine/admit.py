@@ -1,4 +1,4 @@
-"""May it now: every limit of the key in one step, written to the journal before the request goes anywhere."""
+"""May it now: every limit of the key in one step, and each attempt in the journal before it goes anywhere."""
 
 from __future__ import annotations
 
@@ -29,6 +29,19 @@ def admit(exchange: Exchange, books: Admission) -> None:
     exchange.lease = ticket
     exchange.books = books
     exchange.limit_fields = limiter.headers(ticket, anthropic=anthropic)
+
+
+async def attempted(exchange: Exchange, channel: str, model: str) -> None:
+    """Write down that a provider may see the request from now on.
+
+    Raises:
+        Fault: LEDGER_UNAVAILABLE, when credits would pay and it cannot be written.
+    """
+    books, lease = exchange.books, exchange.lease
+    if books is not None and lease is not None:
+        books.attempt(lease, channel, model)
+        if books.durable is not None:
+            await books.written(lease)
 
 
 def _hold(exchange: Exchange, tokens: int) -> None:

@@ -21,6 +21,7 @@ from fastanchor.dialects import registry as dialects
 from fastanchor.dialects import relay as relays
 from fastanchor.dialects.contract import Answering, Dialect, Target
 from fastanchor.dialects.splice import Splice
+from fastanchor.engine.admit import attempted
 from fastanchor.engine.exchange import Exchange
 from fastanchor.engine.traffic import Traffic
 from fastanchor.engine.upstreams import Response, Upstreams
@@ -307,8 +308,7 @@ class Attempt:
         )
         upstream = self.speaker.signed(channel, key, upstream, exchange.wall + exchange.now() - exchange.began)
         self.sent = True
-        if exchange.books is not None:
-            exchange.books.attempt(exchange.request_id, channel.name, self.candidate.model)
+        await attempted(exchange, channel.name, self.candidate.model)
         patience = self._patience()
         if exchange.sent_upstream is None:
             exchange.sent_upstream = exchange.now()

@@ -26,7 +26,7 @@ from fastanchor.core.faults import Fault, Kind, Retry
 from fastanchor.core.receipt import AttemptRecord
 from fastanchor.dialects import opaque as language
 from fastanchor.dialects.opaque import Opaque
-from fastanchor.engine.admit import admit
+from fastanchor.engine.admit import admit, attempted
 from fastanchor.engine.attempt import ERROR_BODY_SECONDS, MAX_ANSWER_BODY, MAX_ERROR_BODY, fault_of, origin
 from fastanchor.engine.content import content
 from fastanchor.engine.exchange import Exchange
@@ -244,8 +244,7 @@ class _Passing:
         upstream = provider(channel.provider).below(
             channel, target.secret, exchange.request.method, self._path(channel), exchange.headers
         )
-        if exchange.books is not None:
-            exchange.books.attempt(exchange.request_id, channel.name, target.model)
+        await attempted(exchange, channel.name, target.model)
         exchange.sent_upstream = exchange.sent_upstream or exchange.now()
         where, seconds = origin(channel.base_url, channel.http2, channel.verify_tls), channel.timeouts.total
         connect = channel.timeouts.connect

@@ -41,7 +41,8 @@ class Books:
         self.limits, self.addresses = shm.open_tables(state_dir, seat)
         self.journal = Journal(state_dir / JOURNAL, new_epoch(seat), keep_unsynced=ledger.fsync != "none")
         self.sync = JournalSync(self.journal, ledger.fsync, ledger.group_seconds)
-        self.admission = Admission(shm.Limiter(self.limits), self.journal)
+        durable = self.sync.durable if ledger.fsync == "every" else None
+        self.admission = Admission(shm.Limiter(self.limits), self.journal, durable=durable)
         self.strangers = shm.Strangers(self.addresses)
         self.ring = ring
         self._heard = trio.current_time()

@@ -146,12 +146,12 @@ class Role:
         return pid
 
     def _become(self, lifeline: Lifeline, seat: int) -> None:
-        """Be the child. Its signals stay blocked until `listen`, so that none comes before somebody hears it."""
+        """Be the child. Its signals stay blocked until `listen`, so that none comes before somebody hears it; those that
+        come when nobody hears them any more are ignored (a terminal's interrupt is for the supervisor anyway)."""
         code = 1
         try:
             for number in HANDLED:
-                signal.signal(number, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's interrupt is for the supervisor
+                signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else signal.SIG_IGN)
             lifeline.release_in_child()
             _name_process(f"fa {self.name}")
             self.main(lifeline.reader, seat)

@@ -193,7 +193,7 @@ class Supervisor:
             notify.send("READY=1\nSTATUS=The configuration was refused; the one before is in force.")
             return
         self.noted("reload")
-        for process in [process for role in self.roles if role.reloads for process in role.processes]:
+        for process in [process for role in self.roles if role.reloads for process in role.staying]:
             process.signal(signal.SIGHUP)
         notify.send("READY=1\nSTATUS=")
 

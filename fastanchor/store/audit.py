@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import apsw
 
-from fastanchor.store.ledger import SETTLED, Ledger, bounded
+from fastanchor.store.entries import SETTLED, bounded
+from fastanchor.store.ledger import Ledger
 from fastanchor.store.records import Open, Record, Settle, scan
 
 MAX_PROBLEMS: Final = 1_000

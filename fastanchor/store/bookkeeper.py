@@ -24,8 +24,9 @@ import trio
 from fastanchor._speedups.bucket import Table
 from fastanchor.core.principal import Principal
 from fastanchor.store import shm
+from fastanchor.store.entries import Rule
 from fastanchor.store.journal import segments
-from fastanchor.store.ledger import Ledger, Rule
+from fastanchor.store.ledger import Ledger
 from fastanchor.store.sqlite import Busy, StoreError
 
 log = logging.getLogger("fastanchor")
@@ -155,6 +156,8 @@ class Bookkeeper:
         self.damaged += done.damaged
         self.lost += done.lost
         self._unsure |= done.organizations
+        if done.deaths:  # what they had taken from balances and not written down yet is nobody's
+            self._unsure |= self.ledger.accounts().keys()
         if done.damaged:
             log.error("%d damaged records in the journals were passed over", done.damaged)
         if done.lost:

@@ -90,13 +90,18 @@ class Journal:
         return bool(self.failure)
 
     @property
+    def blocked(self) -> bool:
+        """Whether it has failed, and is not due to be tried again."""
+        return bool(self.failure) and not self._due()
+
+    @property
     def kept(self) -> int:
         """Records that wait in memory for the journal to be writable again."""
         return len(self._kept)
 
     def open(self, record: Open) -> None:
         """Append the record of an admission. Raises JournalFailed; then nothing was written."""
-        if self.failure and not self._due():
+        if self.failure and self.blocked:
             raise JournalFailed(self.failure)
         line = frame(record)
         try:

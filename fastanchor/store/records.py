@@ -5,8 +5,8 @@ its kind. A line that does not verify is damage and is passed over; a line witho
 
     00000061 5c1e0a77 ["open","req_…",1780000000.0,"k1","acme","gpt-4o",true,1200,5000]
 
-Kinds: `open` at admission (before the first byte goes upstream), `try` when an attempt starts, `settle` at the end
-(before the last byte goes to the client), `probe` when a failed journal tests whether it can be written again.
+Kinds: `open` before the first byte goes upstream, `try` when a further attempt starts, `settle` at the end, `probe`
+when a failed journal tests whether it can be written again. A request that went nowhere has a `settle` only.
 Fields are positional, for speed: new ones come at the end of their kind and have a default.
 """
 
@@ -29,7 +29,8 @@ Counts: TypeAlias = tuple[int | None, int | None, int, int, int, int, int, int, 
 
 
 class Open(msgspec.Struct, frozen=True, array_like=True, tag="open"):
-    """A request was admitted. `tokens` and `cost` (micro-dollars) are what it reserved."""
+    """A request was admitted and is about to go somewhere: its first attempt, at `channel` for the model `served`.
+    `tokens` and `cost` (micro-dollars) are what it reserved."""
 
     id: str
     at: float  # unix seconds
@@ -39,10 +40,12 @@ class Open(msgspec.Struct, frozen=True, array_like=True, tag="open"):
     metered: bool
     tokens: int
     cost: int
+    channel: str = ""
+    served: str = ""
 
 
 class Try(msgspec.Struct, frozen=True, array_like=True, tag="try"):
-    """An attempt was started, so that a provider may have seen the request."""
+    """A further attempt was started."""
 
     id: str
     at: float
@@ -51,7 +54,7 @@ class Try(msgspec.Struct, frozen=True, array_like=True, tag="try"):
 
 
 class Tried(msgspec.Struct, frozen=True, array_like=True):
-    """The fields of `core.receipt.AttemptRecord` in their order."""
+    """The fields of `core.receipt.AttemptRecord` in their order; the usage True where it is the request's."""
 
     channel: str
     model: str
@@ -62,7 +65,7 @@ class Tried(msgspec.Struct, frozen=True, array_like=True):
     started: float
     seconds: float
     first_token: float | None
-    usage: Counts | None
+    usage: Counts | bool | None
     cost: int
 
 
@@ -100,7 +103,7 @@ class Settle(msgspec.Struct, frozen=True, array_like=True, tag="settle"):
             self.id, self.started, self.dialect, self.endpoint, self.client, self.key, self.organization, self.model,
             self.served_model, self.channel, self.provider, self.stream, self.status, self.ending, self.seconds,
             self.first_token, self.overhead, Usage(*self.usage), self.cost, self.bytes_in, self.bytes_out,
-            tuple(_attempt(tried) for tried in self.attempts),
+            tuple(_attempt(tried, self.usage) for tried in self.attempts),
         )
 
 
@@ -118,11 +121,16 @@ _DECODER: Final = msgspec.json.Decoder[Record](Record)
 
 def settled(receipt: Receipt, *, metered: bool, at: float) -> Settle:
     """The record of a receipt."""
-    r = receipt
+    r, u = receipt, receipt.usage
+    tried = []
+    for a in r.attempts:
+        usage = None if a.usage is None else True if a.usage is u else _counts(a.usage)
+        times = a.started, a.seconds, a.first_token
+        tried.append(Tried(a.channel, a.model, a.key, a.why, a.outcome, a.status, *times, usage, a.cost))
     return Settle(
         at, metered, r.request_id, r.started, r.dialect, r.endpoint, r.client, r.key_id, r.organization, r.model,
         r.served_model, r.channel, r.provider, r.stream, r.status, r.ending, r.seconds, r.first_token, r.overhead,
-        _counts(r.usage), r.cost, r.bytes_in, r.bytes_out, [_tried(attempt) for attempt in r.attempts],
+        _counts(u), r.cost, r.bytes_in, r.bytes_out, tried,
     )
 
 
@@ -133,17 +141,11 @@ def _counts(u: Usage) -> Counts:
     )
 
 
-def _tried(a: AttemptRecord) -> Tried:
-    usage = None if a.usage is None else _counts(a.usage)
-    return Tried(
-        a.channel, a.model, a.key, a.why, a.outcome, a.status, a.started, a.seconds, a.first_token, usage, a.cost
-    )
-
-
-def _attempt(t: Tried) -> AttemptRecord:
-    usage = None if t.usage is None else Usage(*t.usage)
+def _attempt(t: Tried, request: Counts) -> AttemptRecord:
+    counts = request if t.usage is True else t.usage or None
     return AttemptRecord(
-        t.channel, t.model, t.key, t.why, t.outcome, t.status, t.started, t.seconds, t.first_token, usage, t.cost
+        t.channel, t.model, t.key, t.why, t.outcome, t.status, t.started, t.seconds, t.first_token,
+        None if counts is None else Usage(*counts), t.cost,
     )
 
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from typing import Any, Final, Literal
 
 import msgspec
 
-from fastanchor.store.ledger import DAY, Ledger
+from fastanchor.core.receipt import AttemptRecord
+from fastanchor.core.usage import Usage
+from fastanchor.store.entries import DAY
+from fastanchor.store.ledger import Ledger
 
 GroupBy = Literal["key", "model", "day", "organization"]
 Row = dict[str, Any]
@@ -26,6 +30,8 @@ FIELDS: Final = (
     "ending", "dialect", "endpoint", "client", "served_model", "channel", "provider", "stream", "seconds",
     "first_token", "overhead", "bytes_in", "bytes_out", "tries", "attempts",
 )
+ATTEMPT: Final = tuple(field.name for field in fields(AttemptRecord))
+USAGE: Final = tuple(field.name for field in fields(Usage))
 CREDIT: Final = ("id", "organization", "amount", "reason", "at")
 STATES: Final = ("open", "settled", "settled_by_rule")
 FOREVER: Final = 253_402_300_799.0
@@ -130,9 +136,17 @@ def _told(row: tuple[Any, ...]) -> Row:
     told["state"] = STATES[told["state"]]
     for name in ("metered", "estimated", "stream"):
         told[name] = bool(told[name])
-    for name in ("tries", "attempts"):
-        told[name] = msgspec.json.decode(told[name])
+    told["tries"] = msgspec.json.decode(told["tries"])
+    told["attempts"] = [_attempt(attempt) for attempt in msgspec.json.decode(told["attempts"])]
     return told
+
+
+def _attempt(values: Sequence[Any]) -> Row:
+    """An attempt with the names of its fields; `usage` is what it took itself, True if that is the request's."""
+    attempt = dict(zip(ATTEMPT, values, strict=True))
+    if isinstance(attempt["usage"], list):
+        attempt["usage"] = dict(zip(USAGE, attempt["usage"], strict=True))
+    return attempt
 
 
 def _cell(value: Any) -> Any:

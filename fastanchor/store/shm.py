@@ -48,6 +48,8 @@ KEYS_CHANGED: Final = 0
 NOTED: Final = {"restart": 1, "reload": 2, "refusal": 3}
 """Counters of what has happened to the instance, for metrics."""
 
+NOTHING: Final = Demand(0, 0)
+
 LEAST_OWNERS: Final = 16_384
 ADDRESS_SLOTS: Final = 16_384
 MAX_CACHED: Final = 1 << 17
@@ -131,11 +133,12 @@ class Ticket:
     """What one request was admitted with (`core.lease.Lease`). Not safe for threads.
 
     `remaining` is what was left under each limit, `balance` what is left of the credits (micro-dollars; None: they do
-    not pay for this request).
+    not pay for this request). Whoever writes journals notes what the request is, and whether it is in one (`opened`).
     """
 
     __slots__ = (
-        "_clock", "_credits", "_frame", "_limits", "_open", "_since", "_table", "balance", "holder", "remaining",
+        "_clock", "_credits", "_frame", "_limits", "_open", "_since", "_table", "balance", "demand", "holder", "model",
+        "opened", "remaining", "request_id",
     )
 
     def __init__(
@@ -152,6 +155,9 @@ class Ticket:
         self.holder = holder
         self.remaining = remaining
         self.balance: int | None = None
+        self.opened = False
+        self.request_id = self.model = ""
+        self.demand = NOTHING
 
     @property
     def metered(self) -> bool:

@@ -11,7 +11,8 @@ from random import Random
 
 import pytest
 
-from fastanchor.store.ledger import BY_RULE, Ledger
+from fastanchor.store.entries import BY_RULE
+from fastanchor.store.ledger import Ledger
 from tests.kit.binary import Binary, fastanchor
 from tests.kit.fire import Load, books, children, config, hold_together, kill, until, witness
 

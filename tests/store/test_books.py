@@ -25,6 +25,7 @@ from fastanchor.store.audit import verify
 from fastanchor.store.bookkeeper import Bookkeeper
 from fastanchor.store.journal import Journal, new_epoch
 from fastanchor.store.ledger import Account, Ledger
+from fastanchor.store.shm import Ticket
 from tests.kit.receipts import receipt
 
 CREDITS = 10_000_000
@@ -60,6 +61,13 @@ def admission(state_dir: Path, worker: int = 0) -> Admission:
     return Admission(shm.Limiter(table), Journal(state_dir / "journal", new_epoch(worker)))
 
 
+def begun(worker: Admission, principal: Principal, request_id: str) -> Ticket:
+    """A request that was admitted and has been sent to a provider."""
+    ticket = worker.admit(principal, DEMAND, request_id, "m")
+    worker.attempt(ticket, "main", "m")
+    return ticket
+
+
 def balance(table: Table) -> int | None:
     return table.balance(shm.organization_owner("acme"))
 
@@ -74,7 +82,7 @@ def test_a_request_is_accounted_for_once(state_dir: Path, table: Table, books: B
     books.expect([PAID])
     worker = admission(state_dir)
     ticket = worker.admit(PAID, DEMAND, "req_1", "gpt-4o")
-    worker.attempt("req_1", "main", "gpt-4o")
+    worker.attempt(ticket, "main", "gpt-4o")
     assert books.step()
     assert books.ledger.account("acme") == Account(CREDITS, CREDITS - 1_000, 1_000, 0)
     for _ in range(2):
@@ -122,24 +130,29 @@ def test_a_journal_that_cannot_be_written_refuses_metered_requests_and_takes_not
 ) -> None:
     books.expect([PAID])
     worker = admission(state_dir)
-    first = worker.admit(PAID, DEMAND, "req_1", "m")
+    first = begun(worker, PAID, "req_1")
     real = os.write
 
     def full(file: int, data: bytes) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "write", full)
+    ticket = worker.admit(PAID, DEMAND, "req_2", "m")  # nobody knows of it yet
     with pytest.raises(Fault) as caught:
-        worker.admit(PAID, DEMAND, "req_2", "m")
+        worker.attempt(ticket, "main", "m")
     assert (caught.value.kind, caught.value.status) == (Kind.LEDGER_UNAVAILABLE, 503)
+    worker.close(ticket, receipt("req_2", status=503, cost=0))
+    with pytest.raises(Fault) as caught:
+        worker.admit(PAID, DEMAND, "req_4", "m")
+    assert caught.value.kind is Kind.LEDGER_UNAVAILABLE
     assert table.held(shm.key_owner("k1")) == 1
-    free = worker.admit(FREE, DEMAND, "req_3", "m")
+    free = begun(worker, FREE, "req_3")
     worker.close(first, receipt("req_1", cost=600))
     worker.close(free, receipt("req_3", key_id="k2", organization="else"))
     monkeypatch.setattr(os, "write", real)
     assert worker.journal.probe(1.0)
     assert books.step()
-    assert {row["id"] for row in reports.requests(books.ledger)} == {"req_1", "req_3"}
+    assert {row["id"] for row in reports.requests(books.ledger)} == {"req_1", "req_2", "req_3"}
     assert balance(table) == CREDITS - 600
     sound(books, table)
 
@@ -149,7 +162,7 @@ def test_a_locked_ledger_stops_nobody_and_is_said(state_dir: Path, table: Table,
     worker = admission(state_dir)
     other = apsw.Connection(str(state_dir / "ledger.db"))
     other.execute("BEGIN IMMEDIATE")
-    worker.close(worker.admit(PAID, DEMAND, "req_1", "m"), receipt("req_1"))
+    worker.close(begun(worker, PAID, "req_1"), receipt("req_1"))
     assert not books.step()
     assert "locked" in books.trouble
     other.close()
@@ -165,7 +178,7 @@ def test_a_damaged_ledger_stops_nobody_and_is_said(state_dir: Path, table: Table
     books.close()
     (state_dir / "ledger.db").write_bytes(b"\0" * 8192)
     worker = admission(state_dir)
-    worker.close(worker.admit(PAID, DEMAND, "req_1", "m"), receipt("req_1"))
+    worker.close(begun(worker, PAID, "req_1"), receipt("req_1"))
     again = Bookkeeper(state_dir, table, retention=KEEP)
     again.expect([PAID])
     assert not again.step()
@@ -177,7 +190,7 @@ def test_a_damaged_ledger_stops_nobody_and_is_said(state_dir: Path, table: Table
 def test_a_lost_table_is_filled_from_the_ledger(state_dir: Path, books: Bookkeeper) -> None:
     books.expect([PAID])
     worker = admission(state_dir)
-    worker.close(worker.admit(PAID, DEMAND, "req_1", "m"), receipt("req_1", cost=250))
+    worker.close(begun(worker, PAID, "req_1"), receipt("req_1", cost=250))
     books.step()
     (state_dir / "limits.table").unlink()
     shm.prepare(state_dir, owners=10, workers=4)
@@ -193,7 +206,9 @@ def test_a_reservation_that_never_reached_the_journal_comes_back(
 ) -> None:
     books.expect([PAID])
     worker = admission(state_dir)
-    worker.limiter.admit(PAID, DEMAND)  # and then the worker is killed
+    books.step()
+    worker.admit(PAID, DEMAND, "req_1", "m")
+    worker.journal.close()  # and then the worker is killed
     assert shm.release_worker(state_dir, 0)
     assert balance(table) == CREDITS - 1_000
     books.step()
@@ -206,7 +221,7 @@ def test_a_settlement_that_never_reached_the_table_is_made_good(
 ) -> None:
     books.expect([PAID])
     worker = admission(state_dir)
-    worker.admit(PAID, DEMAND, "req_1", "m")
+    begun(worker, PAID, "req_1")
     worker.journal.settle(receipt("req_1", cost=10), metered=True, at=1.0)  # and then the worker is killed
     assert shm.release_worker(state_dir, 0)
     books.step()
@@ -220,7 +235,7 @@ async def test_the_bookkeeper_works_beside_the_requests(state_dir: Path, books: 
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(books.run, 0.001)
-            worker.close(worker.admit(PAID, DEMAND, "req_1", "m"), receipt("req_1"))
+            worker.close(begun(worker, PAID, "req_1"), receipt("req_1"))
             while books.records < 2:  # noqa: ASYNC110
                 await trio.sleep(0.001)
             nursery.cancel_scope.cancel()
@@ -249,6 +264,7 @@ def work(state_dir: Path, worker: int, seed: int) -> None:
         except Fault:
             ticket = None
         if ticket is not None:
+            mine.attempt(ticket, "main", "gpt-4o")
             os.write(seen, f"{request_id}\n".encode())
             running.append((ticket, request_id))
         while len(running) > dice.randrange(6):

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from fastanchor.core.usage import Usage
 from fastanchor.store import reports
 from fastanchor.store.audit import verify
+from fastanchor.store.entries import DAY
 from fastanchor.store.journal import Journal, segments
-from fastanchor.store.ledger import DAY, Account, Ledger
+from fastanchor.store.ledger import Account, Ledger
 from fastanchor.store.records import Try, frame, settled
 from fastanchor.store.sqlite import Busy, StoreError, Unusable, Unwritable
 from tests.kit.receipts import STARTED, opened, receipt
