@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 import trio
@@ -23,7 +23,7 @@ CHUNKS = b"1\r\n{\r\n%x;ext=1\r\n%b\r\n0\r\nX-Trailer: 1\r\n\r\n" % (len(BODY) -
 PATH = "/v1/chat/completions"
 
 
-async def asked(up: RawUpstream, times: int = 1, document: dict[str, object] | None = None) -> list[Got]:
+async def asked(up: RawUpstream, times: int = 1, document: Mapping[str, object] | None = None) -> list[Got]:
     """The answers to so many requests, one behind the other."""
     async with running(world(channel(f"http://127.0.0.1:{up.origin.port}"))) as gateway:
         with trio.fail_after(15):
