@@ -101,6 +101,7 @@ class H2Request:
 
     async def read(self) -> bytes:
         if not self._received and self._length is not None and self._length > self.max_body:
+            hit("body")
             raise BodyTooLarge(self.max_body)
         if self._expected and not self._pieces and not self._over:
             self._connection.send_interim(self.id, 100)
@@ -113,6 +114,7 @@ class H2Request:
         self._pieces.clear()
         self._received += len(piece)
         if self._received > self.max_body:
+            hit("body")
             raise BodyTooLarge(self.max_body)
         if not self._over:
             self._unacknowledged = self._connection.consumed(self.id, self._unacknowledged + len(piece))
@@ -126,6 +128,7 @@ class H2Request:
         try:
             await self._more.sleep(min(limits.body_stall, max(0.0, slack)))
         except DeadlinePassed:
+            hit("body_rate" if slack < limits.body_stall else "body_stall")
             raise BodyTimeout from None
         self._waited += trio.current_time() - now
 
