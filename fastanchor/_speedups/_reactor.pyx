@@ -8,8 +8,15 @@ descriptor was closed and given out again finds a newer generation in the table,
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.errno cimport EAGAIN, EINTR, EBADF, ENOENT, errno
 from libc.stdint cimport uint32_t, uint64_t
+
+cdef extern from "Python.h":
+    ctypedef struct PyAsyncMethods:
+        void* am_send
+    ctypedef struct PyTypeObject:
+        PyAsyncMethods* tp_as_async
 
 cdef extern from "<sys/types.h>" nogil:
     ctypedef long ssize_t
@@ -45,6 +52,7 @@ cdef extern from "<sys/epoll.h>" nogil:
     int EPOLL_CLOEXEC
     int EPOLL_CTL_ADD
     int EPOLL_CTL_DEL
+    int EPOLL_CTL_MOD
     uint32_t EPOLLIN
     uint32_t EPOLLOUT
     uint32_t EPOLLRDHUP
@@ -76,15 +84,25 @@ cdef class Handle:
     cdef uint32_t _generation
     cdef bint _gone
     cdef int _row
+    cdef object _trap
 
-    cpdef recv(self):
-        """What has arrived, b"" at the end of the stream; None: wait first."""
+    def __await__(self):
+        return Receiving.__new__(Receiving, self)
+
+    def _give_up(self, _):
+        self.reader = None
+        return self._reactor.loop.aborted
+
+    cpdef bytes recv(self):
+        """What has arrived, b"" at the end of the stream; None: wait."""
         cdef ssize_t size
         if not self.readable:
             return None
         self._row += 1
         if self._row > IN_A_ROW:
             self._row = 0
+            self.readable = False
+            self._reactor._tell_again(self.fd, self._generation)
             return None
         size = recv(self.fd, _buffer, READ_SIZE, MSG_DONTWAIT)
         while size < 0 and errno == EINTR:
@@ -154,6 +172,7 @@ cdef class Handle:
             self.fd = -1
             self.readable = False
             self._hung_up = None
+            self._trap = None
             self._reactor._forget(fd)
 
     cdef int _happened(self, uint32_t events, object reschedule) except -1:
@@ -179,18 +198,79 @@ cdef class Handle:
         return 0
 
 
+cdef class Receiving:
+    """One await of a handle. CPython 3.11 asks for the next step by a slot, which needs no exception to hand out what
+    was received; later ones call `send`."""
+
+    cdef Handle _handle
+
+    def __cinit__(self, Handle handle):
+        self._handle = handle
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.send(None)
+
+    def send(self, outcome):
+        cdef PyObject* result = NULL
+        cdef bint sleeps = _step(<PyObject*>self, <PyObject*>outcome, &result)
+        value = <object>result
+        Py_DECREF(value)
+        if sleeps:
+            return value
+        raise StopIteration(value)
+
+
+cdef int _step(PyObject* receiving, PyObject* outcome, PyObject** result) except -1:
+    """A step of an await: 0 with what was received, or 1 with what to yield for another sleep."""
+    cdef Handle handle = (<Receiving>receiving)._handle
+    cdef Reactor reactor = handle._reactor
+    cdef object value
+    if outcome != <PyObject*>None:  # behind a sleep
+        (<object>outcome).unwrap()
+    value = handle.recv()
+    if value is not None:
+        Py_INCREF(value)
+        result[0] = <PyObject*>value
+        return 0
+    if handle.fd < 0:
+        raise reactor.loop.closed()
+    if handle.reader is not None:
+        raise RuntimeError("another task is receiving")
+    if handle._trap is None:
+        handle._trap = reactor.loop.trap(handle._give_up)
+    handle.reader = reactor._current_task()
+    value = handle._trap
+    Py_INCREF(value)
+    result[0] = <PyObject*>value
+    return 1
+
+
+# The slot behind PyIter_Send: PYGEN_ERROR, PYGEN_RETURN and PYGEN_NEXT are -1, 0 and 1.
+(<PyTypeObject*>Receiving).tp_as_async.am_send = <void*>_step
+
+
 cdef class Reactor:
     """See `_reactor_pure.Reactor`."""
 
+    cdef readonly object loop
     cdef int _epoll
     cdef object _reschedule
+    cdef object _current_task
     cdef list _handles
     cdef uint32_t _generation
     cdef epoll_event _events[BATCH]
 
-    def __cinit__(self, reschedule):
+    def __cinit__(self, loop):
         self._epoll = -1
-        self._reschedule = reschedule
+        self.loop = loop
+        self._reschedule = loop.reschedule
+        self._current_task = loop.current_task
         self._handles = []
         self._generation = 0
         self._epoll = epoll_create1(EPOLL_CLOEXEC)
@@ -207,20 +287,30 @@ cdef class Reactor:
 
     def add(self, int fd):
         """Watch the socket `fd`. Raises OSError."""
-        cdef epoll_event event
         cdef Handle handle = Handle.__new__(Handle)
         self._generation += 1
         handle.fd = fd
         handle._reactor = self
         handle._generation = self._generation
-        event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
-        event.data.u64 = (<uint64_t>self._generation << 32) | <uint32_t>fd
-        if epoll_ctl(self._epoll, EPOLL_CTL_ADD, fd, &event) < 0:
-            PyErr_SetFromErrno(OSError)
+        self._control(EPOLL_CTL_ADD, fd, self._generation)
         while len(self._handles) <= fd:
             self._handles.append(None)
         self._handles[fd] = handle
         return handle
+
+    cdef int _control(self, int what, int fd, uint32_t generation) except -1:
+        cdef epoll_event event
+        event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
+        event.data.u64 = (<uint64_t>generation << 32) | <uint32_t>fd
+        if epoll_ctl(self._epoll, what, fd, &event) < 0:
+            PyErr_SetFromErrno(OSError)
+        return 0
+
+    cdef int _tell_again(self, int fd, uint32_t generation) except -1:
+        """A new event for what `fd` is ready for now: to arm it anew looks at it anew."""
+        if self._epoll >= 0:
+            self._control(EPOLL_CTL_MOD, fd, generation)
+        return 0
 
     cdef int _forget(self, int fd) except -1:
         cdef epoll_event event

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Generator
+from typing import Any, Generic
 
-Task = TypeVar("Task")
+from ._reactor_types import Loop, Task
+
 Buffer = bytes | bytearray | memoryview
 
 BATCH = 256
@@ -23,10 +24,13 @@ EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 
 
 class Handle(Generic[Task]):
-    """One registered socket. `reader` and `writer` are the tasks that wait for it; whoever waits puts himself there,
-    and whoever gives up takes himself out."""
+    """One registered socket. To await it is to receive: the next bytes, b"" at the end of the stream.
 
-    __slots__ = ("_gone", "_hung_up", "_reactor", "_row", "ended", "fd", "readable", "reader", "writer")
+    `reader` and `writer` are the tasks that wait for it. A writer puts himself there, and takes himself out when he
+    gives up.
+    """
+
+    __slots__ = ("_gone", "_hung_up", "_reactor", "_row", "_trap", "ended", "fd", "readable", "reader", "writer")
 
     def __init__(self, reactor: Reactor[Task], fd: int) -> None:
         self.fd = fd
@@ -40,15 +44,38 @@ class Handle(Generic[Task]):
         self._gone = False
         self._row = 0
         self._hung_up: Callable[[bool], None] | None = None
+        self._trap: object = None
+
+    def __await__(self) -> Generator[object, Any, bytes]:
+        loop = self._reactor.loop
+        while (data := self.recv()) is None:
+            if self.fd < 0:
+                raise loop.closed()
+            if self.reader is not None:
+                raise RuntimeError("another task is receiving")
+            if self._trap is None:
+                self._trap = loop.trap(self._give_up)
+            self.reader = loop.current_task()
+            (yield self._trap).unwrap()
+        return data
+
+    def _give_up(self, _: object) -> object:
+        self.reader = None
+        return self._reactor.loop.aborted
 
     def recv(self) -> bytes | None:
-        """What has arrived, b"" at the end of the stream. None: wait, or, while it is `readable`, let others run first:
-        a sender that is faster than we are would otherwise hold the loop. Raises OSError."""
+        """What has arrived, b"" at the end of the stream. None: wait. Raises OSError.
+
+        Behind a few full receives in a row there is an event to wait for in any case: a sender that is faster than we
+        are would otherwise hold the loop.
+        """
         if not self.readable:
             return None
         self._row += 1
         if self._row > IN_A_ROW:
             self._row = 0
+            self.readable = False
+            self._reactor._tell_again(self.fd)
             return None
         try:
             data = os.read(self.fd, READ_SIZE)
@@ -93,7 +120,7 @@ class Handle(Generic[Task]):
         fd, self.fd = self.fd, -1
         if fd >= 0:
             self.readable = False
-            self._hung_up = None
+            self._hung_up = self._trap = None
             self._reactor._forget(fd)
 
     def _happened(self, events: int, reschedule: Callable[[Task], None]) -> None:
@@ -116,10 +143,10 @@ class Handle(Generic[Task]):
 
 
 class Reactor(Generic[Task]):
-    """The sockets of one loop. `reschedule` wakes a task that has put itself into a handle."""
+    """The sockets of one loop."""
 
-    def __init__(self, reschedule: Callable[[Task], None]) -> None:
-        self._reschedule = reschedule
+    def __init__(self, loop: Loop[Task]) -> None:
+        self.loop = loop
         self._epoll = select.epoll()
         self._handles: dict[int, Handle[Task]] = {}
 
@@ -138,12 +165,17 @@ class Reactor(Generic[Task]):
         events = [(self._handles.get(fd), what) for fd, what in self._epoll.poll(0, BATCH)]
         for handle, what in events:
             if handle is not None and handle.fd >= 0:
-                handle._happened(what, self._reschedule)
+                handle._happened(what, self.loop.reschedule)
         return len(events)
 
     def close(self) -> None:
         """Close the epoll descriptor; what is registered can still be used up and forgotten."""
         self._epoll.close()
+
+    def _tell_again(self, fd: int) -> None:
+        """A new event for what `fd` is ready for now: to arm it anew looks at it anew."""
+        if not self._epoll.closed:
+            self._epoll.modify(fd, EVENTS)
 
     def _forget(self, fd: int) -> None:
         del self._handles[fd]

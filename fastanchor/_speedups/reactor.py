@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import compiled
+from ._reactor_types import Loop
 
 if not TYPE_CHECKING and compiled("reactor"):
     from ._reactor import Handle, Reactor
 else:
     from ._reactor_pure import Handle, Reactor
 
-__all__ = ["Handle", "Reactor"]
+__all__ = ["Handle", "Loop", "Reactor"]

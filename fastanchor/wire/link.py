@@ -11,7 +11,7 @@ import contextlib
 import math
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 from outcome import Error
@@ -48,18 +48,9 @@ class Link:
         self.closed = False
         sweeper().add(self)
 
-    async def recv(self) -> bytes:
+    def recv(self) -> Awaitable[bytes]:
         """The next bytes, b"" at the end of the stream. Raises DeadlinePassed."""
-        handle = self.handle
-        while (data := handle.recv()) is None:
-            if handle.readable:
-                await trio.lowlevel.checkpoint()
-            elif self.closed:
-                raise closed_by_us()
-            else:
-                handle.reader = current_task()
-                await wait_task_rescheduled(self._stop_reading)
-        return data
+        return self.handle
 
     def send_now(self, data: bytes | bytearray | memoryview) -> int:
         """How many bytes of `data` the kernel takes at once. Over TLS a call that took none is repeated with the same
@@ -99,10 +90,6 @@ class Link:
             rest = rest[sent:]
         if stall is not None:
             self.deadline = math.inf
-
-    def _stop_reading(self, _: RaiseCancelT) -> Abort:
-        self.handle.reader = None
-        return Abort.SUCCEEDED
 
     def _stop_writing(self, _: RaiseCancelT) -> Abort:
         self.handle.writer = None

@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 
 import trio
-from trio.lowlevel import Task, reschedule, wait_readable
+from trio.lowlevel import Abort, Task, current_task, reschedule, wait_readable, wait_task_rescheduled
 
-from fastanchor._speedups.reactor import Reactor
+from fastanchor._speedups.reactor import Loop, Reactor
+
+LOOP: Loop[Task] = Loop(current_task, reschedule, wait_task_rescheduled, Abort.SUCCEEDED, trio.ClosedResourceError)
 
 
 class _Drainer(trio.abc.Instrument):
@@ -46,7 +48,7 @@ def reactor() -> Reactor[Task]:
     try:
         return _reactor.get()
     except LookupError:
-        one: Reactor[Task] = Reactor(reschedule)
+        one: Reactor[Task] = Reactor(LOOP)
         _reactor.set(one)
         trio.lowlevel.spawn_system_task(_Drainer(one).run, name="wire.reactor")
         return one

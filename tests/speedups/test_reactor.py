@@ -5,17 +5,34 @@ from __future__ import annotations
 import os
 import select
 import socket
-from collections.abc import Iterator
+import types
+from collections.abc import Callable, Generator, Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from outcome import Error, Value
 
+from fastanchor._speedups.reactor import Loop
 from tests.speedups.halves import both, halves
 
 READ_SIZE = 64 * 1024
+
+
+@types.coroutine
+def sleep(abort: object) -> Generator[object, Any, None]:
+    (yield abort).unwrap()
+
+
+class Closed(Exception):
+    pass
+
+
+def loop(reschedule: Callable[[Any], None]) -> Loop[Any]:
+    """A loop with one task, "me", whose trap is the abort function itself."""
+    return Loop(lambda: "me", reschedule, sleep, "aborted", Closed)
 
 
 class Rig:
@@ -24,7 +41,7 @@ class Rig:
     def __init__(self, half: ModuleType) -> None:
         self.woken: list[str] = []
         self.hangups: list[bool] = []
-        self.reactor: Any = half.Reactor(self.woken.append)
+        self.reactor: Any = half.Reactor(loop(self.woken.append))
         self.ours, self.theirs = socket.socketpair()
         self.ours.setblocking(False)
         self.theirs.setblocking(False)
@@ -104,6 +121,68 @@ def test_a_full_receive_leaves_it_readable(rig: Rig) -> None:
     assert rig.handle.readable
     assert rig.handle.recv() == b"x"
     assert not rig.handle.readable
+
+
+def finished(step: Callable[[], object]) -> object:
+    """What an await returns whose last step this is."""
+    with pytest.raises(StopIteration) as end:
+        step()
+    return end.value.value
+
+
+def test_to_await_is_to_receive(rig: Rig) -> None:
+    rig.theirs.send(b"abc")
+    rig.happen()
+    assert finished(lambda: next(rig.handle.__await__())) == b"abc"
+    steps = rig.handle.__await__()
+    next(steps)
+    assert rig.handle.reader == "me"
+    rig.theirs.send(b"def")
+    rig.happen()
+    assert rig.woken == ["me"]
+    assert finished(lambda: steps.send(Value(None))) == b"def"
+    rig.theirs.close()
+    rig.happen()
+    assert finished(lambda: next(rig.handle.__await__())) == b""
+
+
+def test_who_is_woken_for_nothing_sleeps_on(rig: Rig) -> None:
+    steps = rig.handle.__await__()
+    trap = next(steps)
+    rig.handle.reader = None
+    assert steps.send(Value(None)) is trap
+    assert rig.handle.reader == "me"
+
+
+def test_an_error_wakes(rig: Rig) -> None:
+    steps = rig.handle.__await__()
+    next(steps)
+    rig.handle.reader = None
+    with pytest.raises(TimeoutError):
+        steps.send(Error(TimeoutError()))
+
+
+def test_an_aborted_wait_takes_itself_out(rig: Rig) -> None:
+    trap = next(rig.handle.__await__())
+    assert trap(None) == "aborted"
+    assert rig.handle.reader is None
+
+
+def test_one_task_receives_at_a_time(rig: Rig) -> None:
+    next(rig.handle.__await__())
+    with pytest.raises(RuntimeError, match="another task"):
+        next(rig.handle.__await__())
+
+
+def test_who_awaits_what_is_closed(rig: Rig) -> None:
+    steps = rig.handle.__await__()
+    next(steps)
+    rig.handle.reader = None
+    rig.handle.forget()
+    with pytest.raises(Closed):
+        steps.send(Value(None))
+    with pytest.raises(Closed):
+        next(rig.handle.__await__())
 
 
 def test_a_fast_sender_is_interrupted_and_read_on(rig: Rig) -> None:
@@ -211,7 +290,7 @@ def test_sending_to_nobody_is_an_error(rig: Rig, method: str) -> None:
 
 
 def test_a_reset_is_an_error(half: ModuleType) -> None:
-    reactor = half.Reactor(print)
+    reactor = half.Reactor(loop(print))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         theirs = socket.create_connection(listener.getsockname())
         ours, _ = listener.accept()
@@ -262,7 +341,7 @@ def test_what_is_forgotten_while_events_are_drained_gets_none(half: ModuleType) 
         third = reactor.add(late[0][0].fileno())
         third.reader = 2
 
-    reactor = half.Reactor(reschedule)
+    reactor = half.Reactor(loop(reschedule))
     handles = [reactor.add(ours.fileno()) for ours, _ in pairs]
     reactor.drain()
     for number, handle in enumerate(handles):
@@ -279,7 +358,7 @@ def test_what_is_forgotten_while_events_are_drained_gets_none(half: ModuleType) 
 def test_a_drain_takes_a_bounded_number_of_events_and_the_rest_next_time(half: ModuleType) -> None:
     pairs = [socket.socketpair() for _ in range(300)]
     woken: list[int] = []
-    reactor = half.Reactor(woken.append)
+    reactor = half.Reactor(loop(woken.append))
     handles = [reactor.add(ours.fileno()) for ours, _ in pairs]
     while reactor.drain():
         pass
