@@ -1,7 +1,7 @@
 """One non-blocking socket with a deadline: the only place where bytes are received and sent.
 
 Sending is tried at once and waits only when the kernel's buffer is full. Receiving waits unless the reactor has seen
-that something is there; a sender that never lets us wait is interrupted by a checkpoint now and then. `deadline` bounds
+that something is there, and now and then in any case, so that a fast sender does not hold the loop. `deadline` bounds
 every wait; the sweeper fires it. One task receives on a link at a time, and one sends.
 """
 
@@ -79,9 +79,8 @@ class Link:
             if stall is not None:
                 self.deadline = self.now() + stall
             woken = None
-            self.handle.writer = current_task()
             try:
-                await wait_task_rescheduled(self._stop_writing)
+                await self.writable()
             except DeadlinePassed as passed:
                 woken = passed
             sent = self.handle.send(rest)
@@ -91,9 +90,35 @@ class Link:
         if stall is not None:
             self.deadline = math.inf
 
-    def _stop_writing(self, _: RaiseCancelT) -> Abort:
-        self.handle.writer = None
-        return Abort.SUCCEEDED
+    async def readable(self) -> None:
+        """Until an event says that something can be received. Raises DeadlinePassed."""
+        handle = self.handle
+        if self.closed:
+            raise closed_by_us()
+        if handle.reader is not None:
+            raise trio.BusyResourceError("another task is receiving")
+
+        def give_up(_: RaiseCancelT) -> Abort:
+            handle.reader = None
+            return Abort.SUCCEEDED
+
+        handle.reader = current_task()
+        await wait_task_rescheduled(give_up)
+
+    async def writable(self) -> None:
+        """Until an event says that something can be sent, after a send that could not. Raises DeadlinePassed."""
+        handle = self.handle
+        if self.closed:
+            raise closed_by_us()
+        if handle.writer is not None:
+            raise trio.BusyResourceError("another task is sending")
+
+        def give_up(_: RaiseCancelT) -> Abort:
+            handle.writer = None
+            return Abort.SUCCEEDED
+
+        handle.writer = current_task()
+        await wait_task_rescheduled(give_up)
 
     def _wake(self, error: Callable[[], Exception]) -> None:
         """Raise `error` in whoever waits."""
@@ -102,11 +127,7 @@ class Link:
             if task is not None:
                 reschedule(task, Error(error()))
         handle.reader = handle.writer = None
-        trio.lowlevel.notify_closing(self.fd)
-
-    def _woken(self) -> Exception:
-        """Why a wait of trio's own ended without its event: somebody closed the link, or the sweeper fired."""
-        return closed_by_us() if self.closed else DeadlinePassed()
+        trio.lowlevel.notify_closing(self.fd)  # somebody may wait with trio's own means
 
     def expire(self) -> None:
         """Wake whoever waits on this link; called by the sweeper."""

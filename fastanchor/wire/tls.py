@@ -1,8 +1,8 @@
 """A link over TLS: the same calls on a non-blocking `ssl.SSLSocket`.
 
 OpenSSL reads whole records straight from the socket, and `READ_SIZE` is larger than a record, so nothing decrypted
-stays behind a receive and waiting for the socket is enough. The end of the stream is clean only with close_notify: a
-bare FIN is an OSError (`ssl.SSLEOFError`), since anybody on the path can send one.
+stays behind a receive: while the socket is silent there is nothing to be had. The end of the stream is clean only with
+close_notify: a bare FIN is an OSError (`ssl.SSLEOFError`), since anybody on the path can send one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from trio.lowlevel import wait_readable, wait_writable
 from .link import READ_SIZE, Link
 
 RECORD = 16 * 1024
+IN_A_ROW = 8
 
 
 async def handshake(tls: ssl.SSLSocket) -> None:
@@ -41,29 +42,34 @@ class TLSLink(Link):
         keep_session: given the session once, when the peer has sent enough to resume it.
     """
 
-    __slots__ = ("_keep_session",)
+    __slots__ = ("_keep_session", "_row")
 
     sock: ssl.SSLSocket
 
     def __init__(self, sock: ssl.SSLSocket, keep_session: Callable[[ssl.SSLSession], None] | None = None) -> None:
         super().__init__(sock)
         self._keep_session = keep_session
+        self._row = 0  # receives without a wait between them
 
     async def recv(self) -> bytes:
         while True:
+            if self.handle.silent():
+                self._row = 0
+                await self.readable()
+            elif self._row == IN_A_ROW:  # a sender that is faster than we are does not hold the loop
+                self._row = 0
+                await trio.lowlevel.checkpoint()
+            self._row += 1
             try:
-                await wait_readable(self.fd)
                 data = self.sock.recv(READ_SIZE)
             except ssl.SSLWantReadError:
                 continue
             except ssl.SSLWantWriteError:
-                await wait_writable(self.fd)
-            except trio.ClosedResourceError:
-                raise self._woken() from None
-            else:
-                if self._keep_session is not None:  # TLS 1.3 sends tickets behind the handshake
-                    self._hand_out_session()
-                return data
+                await self.writable()
+                continue
+            if self._keep_session is not None:  # TLS 1.3 sends tickets behind the handshake
+                self._hand_out_session()
+            return data
 
     def _hand_out_session(self) -> None:
         keep, self._keep_session = self._keep_session, None
@@ -90,19 +96,13 @@ class TLSLink(Link):
             try:
                 rest = rest[self.sock.send(rest) :]
             except ssl.SSLWantWriteError:
-                await self._wait_to_send(stall)
+                if stall is not None:
+                    self.deadline = self.now() + stall
+                await self.writable()
             except ssl.SSLWantReadError:
-                await wait_readable(self.fd)
+                await self.readable()
         if stall is not None:
             self.deadline = math.inf
-
-    async def _wait_to_send(self, stall: float | None) -> None:
-        if stall is not None:
-            self.deadline = trio.current_time() + stall
-        try:
-            await wait_writable(self.fd)
-        except trio.ClosedResourceError:
-            raise self._woken() from None
 
     def end(self) -> None:
         self._notify()
