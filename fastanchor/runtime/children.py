@@ -146,8 +146,8 @@ class Role:
         return pid
 
     def _become(self, lifeline: Lifeline, seat: int) -> None:
-        """Be the child. Its signals stay blocked until `listen`, so that none comes before somebody hears it; those that
-        come when nobody hears them any more are ignored (a terminal's interrupt is for the supervisor anyway)."""
+        """Be the child. Its signals stay blocked until `listen`, so that none comes before somebody hears it; those
+        that come when nobody hears them any more are ignored (a terminal's interrupt is for the supervisor anyway)."""
         code = 1
         try:
             for number in HANDLED:
