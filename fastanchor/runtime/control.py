@@ -99,7 +99,7 @@ class Process:
 
     async def _reload(self) -> None:
         try:
-            settings = self.load()
+            settings = await trio.to_thread.run_sync(self.load)
         except SettingsError as error:
             log.error("the control process keeps its configuration: %s", error)
             return

@@ -243,7 +243,7 @@ class Worker:
     async def reload(self) -> None:
         """Swap in the configuration as it now is; a bad one changes nothing."""
         try:
-            settings = self.load()
+            settings = await trio.to_thread.run_sync(self.load)  # a long file takes a while: streams go on meanwhile
             if self.tls is not None and settings.server.tls is not None:  # which addresses have TLS needs a restart
                 self.tls.load(tls_files(settings.server.tls))
         except (SettingsError, OSError) as error:
