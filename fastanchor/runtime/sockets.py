@@ -33,6 +33,7 @@ def handed_over(environ: MutableMapping[str, str], first: int = FIRST) -> list[s
 def _adopted(descriptor: int) -> socket.socket:
     found = socket.socket(fileno=descriptor)
     if found.type != socket.SOCK_STREAM or not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        found.close()
         raise OSError(f"descriptor {descriptor} from the service manager is no listening stream socket")
     found.set_inheritable(False)
     found.setblocking(False)

@@ -26,7 +26,7 @@ def receipt(request_id: str = "req_1", **changes: Any) -> Receipt:
 
 
 def opened(request_id: str = "req_1", **changes: Any) -> Open:
-    fields = {
+    fields: dict[str, Any] = {
         "id": request_id, "at": STARTED, "key": "k1", "organization": "acme", "model": "gpt-4o", "metered": True,
         "tokens": 4_000, "cost": 9_000,
     }
