@@ -24,6 +24,8 @@ from fastanchor.core.usage import Usage
 
 Role: TypeAlias = Literal["plain", "create", "list", "get", "delete"]
 
+PAGED = ("/events", "/checkpoints")
+"""What has pages at the channel."""
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20
 

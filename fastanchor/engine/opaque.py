@@ -14,57 +14,37 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
-from fastanchor._speedups.peek import peek, splice
+from fastanchor._speedups.peek import peek
 from fastanchor.core.call import Call
-from fastanchor.core.channel import Channel, Secret
-from fastanchor.core.faults import Fault, Kind, Retry
-from fastanchor.core.receipt import AttemptRecord
+from fastanchor.core.faults import Fault, Kind
 from fastanchor.dialects import opaque as language
 from fastanchor.dialects.opaque import Opaque
-from fastanchor.engine.admit import admit, attempted
-from fastanchor.engine.attempt import ERROR_BODY_SECONDS, MAX_ANSWER_BODY, MAX_ERROR_BODY, fault_of, origin
+from fastanchor.engine.admit import admit
+from fastanchor.engine.attempt import MAX_ANSWER_BODY, MAX_ERROR_BODY, fault_of
 from fastanchor.engine.content import content
 from fastanchor.engine.exchange import Exchange
-from fastanchor.engine.form import Form, SecondModel, form_of
+from fastanchor.engine.form import Form, form_of
 from fastanchor.engine.headers import answer_headers
-from fastanchor.engine.objects import Objects, account, missing
+from fastanchor.engine.objects import Objects, missing
+from fastanchor.engine.opaque_ask import JSON, Ask, Target, holder, targets
 from fastanchor.engine.permit import permit_endpoint, permit_model
-from fastanchor.engine.upstreams import Response, Uploading
-from fastanchor.providers import classify
-from fastanchor.providers.registry import provider
+from fastanchor.engine.upstreams import Response
 from fastanchor.wire import errors as wire
 
 if TYPE_CHECKING:
     from fastanchor.engine.gateway import Gateway
     from fastanchor.wire.message import Reply
 
-JSON = b"application/json"
 OCTETS = b"application/octet-stream"
 BYTES_PER_TOKEN = 4
 COUNTED = frozenset(("moderations", "rerank"))
 """Endpoints whose JSON is text that a model reads, so that its size is an estimate of its tokens."""
 AT_ONCE = 4
 """Objects of a list that are asked for side by side."""
-UNSEEN = frozenset((Kind.CONNECT_FAILED, Kind.CONNECT_TIMEOUT, Kind.TLS_FAILED))
-"""Faults after which nobody can have seen the request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A channel with one of its keys, and the model's name there."""
-
-    channel: Channel
-    key: int
-    model: str = ""
-
-    @property
-    def secret(self) -> Secret | None:
-        return self.channel.keys[self.key] if self.key >= 0 else None
 
 
 async def serve(gateway: Gateway, operation: Opaque, exchange: Exchange, reply: Reply) -> None:
@@ -108,8 +88,14 @@ class _Passing:
         await self._read()
         held = await self._held_by_files(held)
         self._admit()
-        targets = [held] if held is not None else self._targets()
-        await self._answer(*await self._ask(targets))
+        exchange = self.exchange
+        if held is None:
+            health = self.gateway.traffic.health
+            found = targets(exchange.world, operation, exchange.asked.model, health, exchange.now())
+        else:
+            found = [held]
+        asking = Ask(self.gateway, operation, exchange, body=self.body, span=self.span, form=self.form)
+        await self._answer(*await asking.first(found))
 
     # -- what is asked ------------------------------------------------------------------------------------------------
 
@@ -146,7 +132,7 @@ class _Passing:
         if not self.operation.object_id:
             return None
         made = await self.objects.find(self.organization, self.operation.kind, self.operation.object_id)
-        return self._at(made.channel, made.account, made.id)
+        return holder(self.exchange.world, made)
 
     async def _held_by_files(self, held: Target | None) -> Target | None:
         """Where the files are that a new job names: all of them must be the organisation's own, at one channel."""
@@ -154,7 +140,7 @@ class _Passing:
             return held
         for name, file_id in language.file_ids(self.body):
             made = await self.objects.find(self.organization, "file", file_id)
-            found = self._at(made.channel, made.account, file_id)
+            found = holder(self.exchange.world, made)
             if held is not None and (held.channel.name, held.key) != (found.channel.name, found.key):
                 raise Fault(Kind.INVALID_REQUEST, "The files are not at the same provider.", param=name)
             held = found
@@ -162,143 +148,9 @@ class _Passing:
             return held
         return Target(held.channel, held.key, held.channel.upstream_model(self.exchange.asked.model) or "")
 
-    def _at(self, channel: str, name: str, object_id: str) -> Target:
-        for one in self.exchange.world.channels:
-            if one.name == channel:
-                keys = [i for i, key in enumerate(one.keys) if account(key) == name]
-                return Target(one, keys[0] if keys else len(one.keys[:1]) - 1)
-        raise missing(object_id)
-
     def _admit(self) -> None:
         if self.gateway.books is not None:
             admit(self.exchange, self.gateway.books)
-
-    def _targets(self) -> list[Target]:
-        """Who offers the endpoint and has the model, lower tiers first; those that rest, last. Raises Fault."""
-        model, endpoint, now = self.exchange.asked.model, self.operation.endpoint, self.exchange.now()
-        offering = [one for one in self.exchange.world.channels if offered(one, endpoint)]
-        if not offering:
-            raise Fault(Kind.NOT_FOUND, f"No channel offers {endpoint}.")
-        found = []
-        for channel in sorted(offering, key=lambda one: one.tier):
-            upstream = channel.upstream_model(model) if model else ""
-            if upstream is None and self.operation.kind:  # what is trained or uploaded need not be served
-                upstream = model
-            if upstream is not None:
-                found += [Target(channel, key, upstream) for key in range(len(channel.keys)) or (-1,)]
-        if not found:
-            raise Fault(Kind.MODEL_NOT_FOUND, f"The model '{model[:200]}' does not exist.", param="model")
-        health = self.gateway.traffic.health
-        free = [one for one in found if not health.of(one.channel).full(one.key)]
-        if not free:
-            raise Fault(Kind.SERVICE_UNAVAILABLE, retry_after=1.0)
-        return sorted(free, key=lambda one: health.of(one.channel).usable_at(one.key, now) > now)
-
-    # -- the channel --------------------------------------------------------------------------------------------------
-
-    async def _ask(self, targets: list[Target]) -> tuple[Target, Response]:
-        """The first good answer. Raises Fault."""
-        for target in targets[:-1]:
-            try:
-                return target, await self._try(target)
-            except Fault as fault:
-                if not self._may_retry(fault):
-                    raise
-        return targets[-1], await self._try(targets[-1])
-
-    def _may_retry(self, fault: Fault) -> bool:
-        if self.form is not None and self.form.begun:
-            return False
-        return fault.kind in UNSEEN or (self.operation.role == "plain" and fault.retry is not Retry.NO)
-
-    async def _try(self, target: Target) -> Response:
-        """One channel's answer, whose status is good. Raises Fault."""
-        exchange, health = self.exchange, self.gateway.traffic.health
-        began = exchange.now()
-        health.started(target.channel, began, target.key)
-        outcome = "cancelled"
-        try:
-            response = await self._send(target)
-            outcome = "won"
-            health.answered(target.channel, target.key, None, exchange.now())
-            return response
-        except Fault as fault:
-            outcome = fault.kind.value
-            health.failed(target.channel, target.key, fault, exchange.now())
-            raise
-        finally:
-            if outcome == "cancelled":
-                health.abandoned(target.channel)
-            self.gateway.traffic.ended(target.channel, target.key)
-            now = exchange.now()
-            why = "next_channel" if exchange.attempts else "first"
-            exchange.attempts.append(
-                AttemptRecord(
-                    target.channel.name, target.model, target.key, why, outcome,
-                    started=began - exchange.began, seconds=now - began,
-                )
-            )  # fmt: skip
-
-    async def _send(self, target: Target) -> Response:
-        exchange, channel = self.exchange, target.channel
-        upstream = provider(channel.provider).below(
-            channel, target.secret, exchange.request.method, self._path(channel), exchange.headers
-        )
-        await attempted(exchange, channel.name, target.model)
-        exchange.sent_upstream = exchange.sent_upstream or exchange.now()
-        where, seconds = origin(channel.base_url, channel.http2, channel.verify_tls), channel.timeouts.total
-        connect = channel.timeouts.connect
-        try:
-            if self.form is not None:
-                fields = (*upstream.headers, (b"content-type", self.form.content_type))
-                self.form.rename(target.model)
-                pool = self.gateway.pool
-                if not isinstance(pool, Uploading):
-                    raise Fault(Kind.SERVICE_UNAVAILABLE)
-                response: Response = await pool.upload(
-                    where, upstream.method, upstream.target, fields, self.form, self.form.length,
-                    connect_timeout=connect, first_byte_timeout=seconds,
-                )  # fmt: skip
-            else:
-                fields = (*upstream.headers, (b"content-type", JSON)) if self.body else upstream.headers
-                response = await self.gateway.pool.request(
-                    where, upstream.method, upstream.target, fields, self._renamed(target.model),
-                    connect_timeout=connect, first_byte_timeout=seconds,
-                )  # fmt: skip
-        except SecondModel as bad:
-            raise Fault(Kind.INVALID_REQUEST, f"Invalid request: {bad.reason}.", param="model") from None
-        except (wire.BadRequest, wire.ClientGone):  # the client's own body
-            raise
-        except wire.WireError as error:
-            raise fault_of(error) from error
-        response.idle_timeout = channel.timeouts.idle
-        if not 200 <= response.status < 300:
-            raise await self._refusal(response)
-        return response
-
-    def _path(self, channel: Channel) -> str:
-        """Below the channel's base URL; fine-tuning is spelled as the channel is configured."""
-        name = self.operation.endpoint
-        spelled = name.replace("_", "-")
-        chosen = spelled if name not in channel.endpoints and spelled in channel.endpoints else name
-        query = language.passed_query(self.exchange.request.query)
-        return f"/{chosen}{self.operation.tail}" + (f"?{query}" if query else "")
-
-    def _renamed(self, model: str) -> bytes:
-        if self.span is None or not model or model == self.exchange.asked.model:
-            return self.body
-        return splice(self.body, [(*self.span, b'"' + model.encode() + b'"')])
-
-    async def _refusal(self, response: Response) -> Fault:
-        response.idle_timeout = ERROR_BODY_SECONDS
-        try:
-            body = await response.read_all(MAX_ERROR_BODY)
-        except wire.WireError:
-            body = b""
-        response.close()
-        if response.status == 404 and self.operation.object_id:
-            return missing(self.operation.object_id)
-        return classify.from_answer(response.status, response.get, body, "openai_chat", self.exchange.wall)
 
     # -- the answer ---------------------------------------------------------------------------------------------------
 
@@ -377,9 +229,8 @@ class _Passing:
 
         async with trio.open_nursery() as nursery:
             for at, made in enumerate(found[:limit]):
-                target = next((c for c in exchange.world.channels if c.name == made.channel), None)
-                if target is not None:
-                    nursery.start_soon(ask, at, made.id, self._at(made.channel, made.account, made.id))
+                if any(one.name == made.channel for one in exchange.world.channels):
+                    nursery.start_soon(ask, at, made.id, holder(exchange.world, made))
         if faults:
             raise faults[0]
         body = language.listed([one for one in told if one], more=len(found) > limit)
@@ -392,9 +243,8 @@ class _Passing:
         one = Opaque(
             operation.endpoint, f"{operation.tail}/{object_id}", operation.scope, "get", operation.kind, object_id
         )
-        asking = _Passing(self.gateway, one, self.exchange, self.reply)
         try:
-            response = await asking._try(target)
+            response = await Ask(self.gateway, one, self.exchange).once(target)
         except Fault as fault:
             if fault.kind is not Kind.NOT_FOUND:
                 raise
@@ -406,8 +256,3 @@ class _Passing:
             raise fault_of(error) from error
         finally:
             response.close()
-
-
-def offered(channel: Channel, endpoint: str) -> bool:
-    """Whether a channel has the endpoint, in either spelling."""
-    return endpoint in channel.endpoints or endpoint.replace("_", "-") in channel.endpoints
