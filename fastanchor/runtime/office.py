@@ -49,24 +49,25 @@ class Office:
         """Take over a new configuration."""
         self.settings = settings
         self.ring.replan(settings.snapshot.plans)
-        self.expect()
+        self.refresh()
+        self.keeper.expect([*settings.snapshot.keys.values(), *self.ring.keys.values()])
 
-    def expect(self) -> None:
-        """See to it that the accounts of all keys are open."""
+    def refresh(self) -> None:
+        """Learn of changed keys, and see to it that their accounts are open."""
         try:
-            self.ring.refresh()
+            self.keeper.expect(self.ring.refresh())
         except StoreError as error:
             log.error("keys cannot be read: %s", error)
-        self.keeper.expect([*self.settings.snapshot.keys.values(), *self.ring.keys.values()])
 
     async def follow(self) -> None:
         """Learn of keys that another process has changed, until cancelled."""
+        await trio.to_thread.run_sync(self.take, self.settings)
         seen = -1
         while True:
             now = self.table.counter(shm.KEYS_CHANGED)
             if now != seen:
                 seen = now
-                await trio.to_thread.run_sync(self.expect)
+                await trio.to_thread.run_sync(self.refresh)
             await trio.sleep(INTERVAL)
 
     def keys(self) -> Keys:
@@ -98,7 +99,7 @@ class Office:
         self.table.close()
 
     def _changed(self) -> None:
-        self.expect()
+        self.refresh()
         self.table.bump(shm.KEYS_CHANGED)
 
     def _holder(self, key_id: str) -> Principal | None:

@@ -26,7 +26,7 @@ from fastanchor.core.principal import Principal
 from fastanchor.store import shm
 from fastanchor.store.entries import Rule
 from fastanchor.store.journal import segments
-from fastanchor.store.ledger import Ledger
+from fastanchor.store.ledger import Grant, Ledger
 from fastanchor.store.sqlite import Busy, StoreError
 
 log = logging.getLogger("fastanchor")
@@ -62,6 +62,7 @@ class Bookkeeper:
         self._ledger: Ledger | None = None
         self._unsure: set[str] = set()
         self._wanted: dict[tuple[str, str], int] = {}  # (organisation, plan) → starting credits
+        self._opened: set[tuple[tuple[str, str], int]] = set()
         self._expired = 0.0
         self.trouble = ""
         self.records = 0
@@ -96,8 +97,9 @@ class Bookkeeper:
         """Open the accounts of these keys' organisations, now or as soon as the ledger can be used."""
         with self._lock:
             for principal in principals:
-                if principal.plan.credits is not None:
-                    self._wanted[principal.organization, principal.plan.name] = principal.plan.credits
+                credits, pair = principal.plan.credits, (principal.organization, principal.plan.name)
+                if credits is not None and (pair, credits) not in self._opened:
+                    self._wanted[pair] = credits
         self._try(self._open_accounts)
 
     def step(self) -> bool:
@@ -143,12 +145,21 @@ class Bookkeeper:
     def _work(self) -> None:
         self._open_accounts()
         self._fold()
-        for organization in sorted(self._unsure):
-            if shm.reconcile(self._table, organization, partial(self._available, organization), self._wall()):
-                self._unsure.discard(organization)
+        self._reconcile()
         if self._wall() - self._expired > EXPIRE_EVERY:
             self.ledger.expire(self._wall() - self._retention)
             self._expired = self._wall()
+
+    def _reconcile(self) -> None:
+        """Make admission's balances true, where they may not be."""
+        accounts = self.ledger.accounts() if self._unsure else {}
+        for organization in sorted(self._unsure):
+            account = accounts.get(organization)
+            told = None if account is None or account.held else account.available
+            agrees = told is not None and shm.agrees(self._table, organization, told)
+            available = partial(self._available, organization)
+            if agrees or shm.reconcile(self._table, organization, available, self._wall()):
+                self._unsure.discard(organization)
 
     def _fold(self) -> None:
         done = self.ledger.fold(self._wall())
@@ -172,16 +183,24 @@ class Bookkeeper:
         return None if account.held else account.available
 
     def _open_accounts(self) -> None:
-        for (organization, plan), credits in list(self._wanted.items()):
-            if self.ledger.grant(f"plan:{plan}:{organization}", organization, credits, f"plan {plan}", self._wall()):
-                shm.add_credits(self._table, organization, credits, self._wall())
-            self._open(organization)
-            del self._wanted[organization, plan]
-
-    def _open(self, organization: str) -> None:
-        account = self.ledger.account(organization)
-        shm.open_account(self._table, organization, account.available if account else 0, self._wall())
-        self._unsure.add(organization)
+        if not self._wanted:
+            return
+        ledger, wall, wanted = self.ledger, self._wall(), dict(self._wanted)
+        grants = {
+            (organization, plan): Grant(f"plan:{plan}:{organization}", organization, credits, f"plan {plan}")
+            for (organization, plan), credits in wanted.items()
+        }
+        new = ledger.grant_all(grants.values(), wall)
+        accounts = ledger.accounts()
+        for (organization, _), grant in grants.items():
+            if grant.id in new:
+                shm.add_credits(self._table, organization, grant.amount, wall)
+            account = accounts.get(organization)
+            shm.open_account(self._table, organization, account.available if account else 0, wall)
+            self._unsure.add(organization)
+        self._opened |= wanted.items()
+        for pair in wanted:
+            del self._wanted[pair]
 
     def top_up(self, id: str, organization: str, micro: int, reason: str) -> bool:
         """Give credits, once per `id`. Returns whether this was the first time. Raises StoreError."""

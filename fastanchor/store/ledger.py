@@ -20,6 +20,7 @@ Rules:
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -42,6 +43,15 @@ class Folded(NamedTuple):
     lost: int  # requests settled by rule
     deaths: int  # workers found dead
     organizations: frozenset[str]
+
+
+class Grant(NamedTuple):
+    """Credits to be given: micro-dollars, to an organisation, once per id."""
+
+    id: str
+    organization: str
+    amount: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +157,20 @@ class Ledger:
 
     def grant(self, id: str, organization: str, amount: int, reason: str, now: float) -> bool:
         """Give credits (or take them, when negative), once per `id`. Returns whether this was the first time."""
-        if abs(amount) > _MOST:
-            raise ValueError("an amount of credits is out of range")
+        return bool(self.grant_all([Grant(id, organization, amount, reason)], now))
+
+    def grant_all(self, grants: Iterable[Grant], now: float) -> set[str]:
+        """Give many credits at once, each once per `id`. Returns the ids that were new."""
+        new: set[str] = set()
         with self.database.transaction() as db:
-            db.execute(
-                "INSERT OR IGNORE INTO credit VALUES (?, ?, ?, ?, ?)", (id, organization, amount, reason, now)
-            )
-            if not db.changes():
-                return False
-            move(db, organization, granted=amount, available=amount)
-        return True
+            for grant in grants:
+                if abs(grant.amount) > _MOST:
+                    raise ValueError("an amount of credits is out of range")
+                db.execute("INSERT OR IGNORE INTO credit VALUES (?, ?, ?, ?, ?)", (*grant, now))
+                if db.changes():
+                    move(db, grant.organization, granted=grant.amount, available=grant.amount)
+                    new.add(grant.id)
+        return new
 
     def account(self, organization: str) -> Account | None:
         """An organisation's credits, or None when it never had any."""

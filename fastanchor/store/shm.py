@@ -322,6 +322,12 @@ def reconcile(table: Table, organization: str, available: Callable[[], int | Non
     return table.set_balance(owner, before, truth, int(wall * SECOND))
 
 
+def agrees(table: Table, organization: str, available: int) -> bool:
+    """Whether an open balance is the ledger's, with nothing of the organisation open."""
+    owner = organization_owner(organization)
+    return table.balance(owner) == available and not table.held(owner)
+
+
 def _boot_mark() -> bytes:
     """Changes when the machine boots. Where the system does not say, it never changes."""
     try:
