@@ -103,7 +103,7 @@ def test_a_damaged_ledger_stops_nothing_and_is_made_again_from_the_journals(tmp_
     with fastanchor(tmp_path, text(tmp_path)) as binary:
         load = Load(binary.port)
         with load.running():
-            until(lambda: len(load.answered) > 20, "no answers")
+            until(lambda: metric(binary, "fastanchor_ledger_records_total") > 20, "nothing is folded")
             control = children(binary, "fa control")[0]
             os.kill(control, signal.SIGSTOP)
             for name in ("ledger.db", "ledger.db-wal"):
