@@ -39,6 +39,9 @@ concurrent_requests = 10
 requests_per_day = 1000
 credits_usd = 0.01
 
+[plans.few]
+credits_usd = 0.1
+
 [plans.strict]
 max_tokens_per_request = 100
 
@@ -62,7 +65,8 @@ output = 2000.0
 KEYS = [
     ("burst", "five_hundred", "acme", "inference"), ("chat", "small", "acme", "inference"),
     ("messages", "small", "acme", "inference"), ("gemini", "small", "acme", "inference"),
-    ("poor", "poor", "poor", "inference"), ("strict", "strict", "acme", "inference"),
+    ("poor", "poor", "poor", "inference"), ("few", "few", "few", "inference"),
+    ("strict", "strict", "acme", "inference"),
     ("capped", "capped", "acme", "inference"), ("narrow", "chat_only", "acme", "inference"),
     ("user", "", "acme", "inference"), ("trainer", "", "acme", "training"), ("boss", "", "acme", "admin"),
     ("rival", "", "rival", "admin"),
@@ -210,6 +214,32 @@ def test_credits_run_out_and_are_added(limited: Binary) -> None:
     assert ask(limited, CHAT, "sk-poor", chat("demo-n1")).status == 200
 
 
+def test_many_at_once_do_not_spend_more_than_there_is(limited: Binary) -> None:
+    """On four workers: who is admitted has its reservation, and the balance never falls below zero."""
+    statuses: Counter[int] = Counter()
+    lock = threading.Lock()
+
+    def client() -> None:
+        for _ in range(10):
+            status = ask(limited, CHAT, "sk-few", chat("demo-n1", max_tokens=1)).status
+            with lock:
+                statuses[status] += 1
+
+    threads = [threading.Thread(target=client) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    time.sleep(0.6)
+    account = ask(limited, "/v1/credits", "sk-few").body
+    assert statuses.keys() == {200, 402}
+    assert statuses[200] >= 10
+    assert account["held"] == 0
+    assert account["spent"] > 0  # type: ignore[operator]
+    assert account["available"] >= 0  # type: ignore[operator]
+    assert account["available"] + account["spent"] == pytest.approx(0.1)  # type: ignore[operator]
+
+
 @pytest.mark.parametrize(
     ("key", "path", "body", "status", "word"),
     [
@@ -291,7 +321,7 @@ def test_each_prefix_of_the_control_plane_is_in_the_table() -> None:
 @pytest.mark.parametrize("path", TABLE)
 def test_every_route_for_every_role(limited: Binary, path: str) -> None:
     inference = path.encode() in ENDPOINTS or path.endswith("generateContent")
-    body = {} if inference else None
+    body: object = {} if inference else None
     assert tuple(ask(limited, path, key, body).status for key in ROLES) == TABLE[path]
 
 
