@@ -117,7 +117,9 @@ def test_no_request_fails_while_workers_are_replaced_and_reloaded(tmp_path: Path
         load = Load(binary.port, slow_share=0.02)
         with load.running():
             for i in range(10):
-                (tmp_path / "fastanchor.toml").write_text(f"{text}\n# {i}\n")
+                fresh = tmp_path / "fresh.toml"  # renamed into place: a file half written is another configuration
+                fresh.write_text(f"{text}\n# {i}\n")
+                fresh.rename(tmp_path / "fastanchor.toml")
                 binary.signal(signal.SIGHUP)
                 time.sleep(0.2)
                 if i % 4 == 0:
