@@ -102,7 +102,7 @@ class Instance:
         post = Post(slot, listeners, link, control, self.pepper, self.state_dir, self.ring, os.getpid())
 
         def main(lifeline: int, seat: int) -> None:
-            settings = self._fresh()
+            settings = self.settings  # those in force: what the file says by now is for the next reload
             self.ring.replan(settings.snapshot.plans)
             opening.refresh(self.ring)
             run_worker(settings, post, seat, self.load, lifeline)
@@ -123,15 +123,7 @@ class Instance:
         from fastanchor.runtime.office import Office
 
         links = [f"{self.supervisor.run_dir}/worker-{i}" for i in range(self.workers)]
-        run_control(listener, links, lifeline, Office(self.state_dir, self._fresh(), self.pepper, self.ring), self.load)
-
-    def _fresh(self) -> Settings:
-        """The configuration for a process that starts now: what the file says, or what it said when it was good."""
-        try:
-            self.settings = self.load()
-        except SettingsError as error:
-            log.error("a process starts with the last good configuration: %s", error)
-        return self.settings
+        run_control(listener, links, lifeline, Office(self.state_dir, self.settings, self.pepper, self.ring), self.load)
 
     def _reload(self) -> Settings:
         """Take over the configuration as it now is, in the supervisor. Raises SettingsError."""
