@@ -16,6 +16,7 @@ from fastanchor.control import metrics
 from fastanchor.control.accounts import Accounts
 from fastanchor.control.credits import Credits
 from fastanchor.control.keys import Keys
+from fastanchor.control.memory import Memory
 from fastanchor.control.request import Answer, Asked, Receive, Scope, Send, read, refused, told
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.store.sqlite import StoreError
@@ -35,17 +36,19 @@ class Control:
         gather: the state of every worker that answers.
         keys, accounts, credits: called for each request; raise StoreError while their database cannot be used.
         standing: the books in numbers.
+        lives: whether the worker of an epoch is still there.
     """
 
     def __init__(
         self, gather: Gather, keys: Callable[[], Keys], accounts: Callable[[], Accounts],
-        credits: Callable[[], Credits], standing: Callable[[], dict[str, int]],
+        credits: Callable[[], Credits], standing: Callable[[], dict[str, int]], lives: Callable[[str], bool],
     ) -> None:
         self.gather = gather
         self.keys = keys
         self.accounts = accounts
         self.credits = credits
         self.standing = standing
+        self.memory = Memory(lives)
         self._threads: trio.CapacityLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +76,8 @@ class Control:
     async def _route(self, asked: Asked) -> Answer:
         match asked.path:
             case ("metrics",):
-                return Answer(200, METRICS_TYPE, metrics.render(await self.gather(), self.standing()))
+                states = await self.gather()
+                return Answer(200, METRICS_TYPE, metrics.render(states, self.standing(), self.memory.take(states)))
             case ("v1", "organizations", _, "api-keys", *_):
                 return await self._in_thread(lambda: self.keys().answer(asked))
             case ("admin", "credits"):

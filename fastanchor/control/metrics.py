@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -16,8 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from fastanchor import __version__
-
-Dump = dict[str, Any]
+from fastanchor.control.memory import Dump, added_counts, added_histograms
 
 COUNTERS = (
     # key of the dump, metric name, help, labels, divisor
@@ -50,19 +48,20 @@ JOURNAL = (
 
 
 class Page(Collector):
-    """One scrape: the states of all workers that answered, and how the books are."""
+    """One scrape: the states of all workers that answered, how the books are, and all that was ever counted."""
 
-    def __init__(self, states: list[Dump], standing: dict[str, int]) -> None:
+    def __init__(self, states: list[Dump], standing: dict[str, int], dumps: list[Dump]) -> None:
         self.states = states
         self.standing = standing
-        self.dumps: list[Dump] = [state["meters"] for state in states]
+        self.dumps = dumps
 
     def collect(self) -> Iterable[Metric]:
         """All families."""
         yield from self._counters()
         yield from self._histograms()
         yield from self._books()
-        yield _gauge("fastanchor_in_flight", "Requests being served", sum(d["in_flight"] for d in self.dumps))
+        in_flight = sum(state["meters"]["in_flight"] for state in self.states)
+        yield _gauge("fastanchor_in_flight", "Requests being served", in_flight)
         yield _gauge("fastanchor_workers_up", "Workers that answered this scrape", len(self.states))
         dropped = sum(state.get("log_dropped", 0) for state in self.states)
         yield _counter("fastanchor_log_lines_dropped", "Access lines that could not be written", dropped)
@@ -97,22 +96,22 @@ class Page(Collector):
     def _counters(self) -> Iterator[Metric]:
         for key, name, text, labels, divisor in COUNTERS:
             family = CounterMetricFamily(name, text, labels=labels)
-            for label_values, value in _added(dump[key] for dump in self.dumps).items():
+            for label_values, value in added_counts(dump[key] for dump in self.dumps).items():
                 family.add_metric(label_values, value / divisor)
             yield family
 
     def _histograms(self) -> Iterator[Metric]:
         for key, name, text, label in HISTOGRAMS:
             family = HistogramMetricFamily(name, text, labels=(label,) if label else ())
-            for value, (bounds, counts, total) in _merged(dump[key] for dump in self.dumps).items():
+            for value, (bounds, counts, total) in added_histograms(dump[key] for dump in self.dumps).items():
                 family.add_metric((value,) if label else (), _cumulative(bounds, counts), total)
             yield family
 
 
-def render(states: list[Dump], standing: dict[str, int]) -> bytes:
+def render(states: list[Dump], standing: dict[str, int], dumps: list[Dump]) -> bytes:
     """The page of one scrape (text format 0.0.4)."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Page(states, standing))
+    registry.register(Page(states, standing, dumps))
     return generate_latest(registry)
 
 
@@ -126,26 +125,6 @@ def _gauge(name: str, text: str, value: float) -> Metric:
     family = GaugeMetricFamily(name, text)
     family.add_metric((), value)
     return family
-
-
-def _added(tables: Iterable[list[list[Any]]]) -> dict[tuple[str, ...], int]:
-    total: dict[tuple[str, ...], int] = {}
-    for table in tables:
-        for *labels, value in table:
-            key = tuple(labels)
-            total[key] = total.get(key, 0) + value
-    return total
-
-
-def _merged(tables: Iterable[list[list[Any]]]) -> dict[str, tuple[list[float], list[int], float]]:
-    merged: dict[str, tuple[list[float], list[int], float]] = {}
-    for table in tables:
-        for label, bounds, counts, total in table:
-            if label in merged:
-                _, before, so_far = merged[label]
-                counts, total = [a + b for a, b in zip(before, counts, strict=True)], so_far + total
-            merged[label] = (bounds, counts, total)
-    return merged
 
 
 def _cumulative(bounds: list[float], counts: list[int]) -> list[tuple[str, float]]:

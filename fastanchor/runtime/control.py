@@ -120,7 +120,7 @@ async def _main(
     config.graceful_timeout = 1.0
     config.loglevel = "WARNING"
     links = Links(paths)
-    app = Control(links.gather, office.keys, office.accounts, office.credits, office.standing)
+    app = Control(links.gather, office.keys, office.accounts, office.credits, office.standing, office.lives)
     await Process(office, links, load).run(cast(ASGIFramework, app), config, lifeline)
 
 

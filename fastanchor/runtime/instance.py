@@ -18,7 +18,6 @@ from fastanchor.runtime.supervisor import GRACE, Supervisor
 from fastanchor.runtime.worker import Post, run_worker
 from fastanchor.settings.compile import Settings
 from fastanchor.settings.load import load, source
-from fastanchor.settings.problem import SettingsError
 from fastanchor.settings.server import ServerSettings
 from fastanchor.store import shm
 from fastanchor.store.pepper import load_pepper

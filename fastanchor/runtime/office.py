@@ -17,7 +17,8 @@ from fastanchor.control.keys import Keys
 from fastanchor.core.principal import Principal
 from fastanchor.settings.compile import Settings
 from fastanchor.store import shm
-from fastanchor.store.bookkeeper import Bookkeeper
+from fastanchor.store.bookkeeper import JOURNAL, Bookkeeper
+from fastanchor.store.journal import alive
 from fastanchor.store.keyring import INTERVAL, Keyring
 from fastanchor.store.keys import DATABASE, KeyStore
 from fastanchor.store.sqlite import StoreError
@@ -89,6 +90,10 @@ class Office:
         """The books in numbers, for metrics."""
         noted = {name: self.table.counter(index) for name, index in shm.NOTED.items()}
         return {**self.keeper.standing(), **noted}
+
+    def lives(self, epoch: str) -> bool:
+        """Whether the worker that writes this epoch's journal is still there."""
+        return alive(self.state_dir / JOURNAL, epoch)
 
     def close(self) -> None:
         """Fold what the workers have left, and let go of everything."""

@@ -269,6 +269,7 @@ class Worker:
         self.meters.in_flight = self.gateway.in_flight
         state = {
             "slot": self.post.slot,
+            "epoch": self.books.journal.epoch,
             "status": self.phase.status,
             "meters": self.meters.dump(),
             "limit_hits": dict(limit_hits()),

@@ -82,6 +82,7 @@ def desk(folder: Path, states: list[dict[str, Any]] | None = None) -> Iterator[D
         lambda: Accounts(keeper.ledger),
         lambda: Credits(keeper),
         lambda: {**keeper.standing(), **dict.fromkeys(shm.NOTED, 0)},
+        lambda epoch: True,
     )
     try:
         yield found
