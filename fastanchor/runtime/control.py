@@ -69,10 +69,13 @@ class Links:
 class Process:
     """What runs in the control process beside the app."""
 
-    def __init__(self, office: Office, links: Links, load: Callable[[], Settings]) -> None:
+    def __init__(
+        self, office: Office, links: Links, load: Callable[[], Settings], announce: Callable[[], None]
+    ) -> None:
         self.office = office
         self.links = links
         self.load = load
+        self.announce = announce
 
     async def run(self, app: ASGIFramework, config: Config, lifeline: int) -> None:
         """Serve until told to stop, or until the supervisor is gone."""
@@ -84,6 +87,7 @@ class Process:
                 nursery.start_soon(self.office.follow)
                 nursery.start_soon(self._tell)
                 nursery.start_soon(_until_gone, lifeline, nursery.cancel_scope)
+                self.announce()
                 async for number in signals:
                     if number == signal.SIGTERM:
                         nursery.cancel_scope.cancel()
@@ -112,7 +116,8 @@ async def _until_gone(lifeline: int, scope: trio.CancelScope) -> None:
 
 
 async def _main(
-    listener: socket.socket, paths: list[str], lifeline: int, office: Office, load: Callable[[], Settings]
+    listener: socket.socket, paths: list[str], lifeline: int, office: Office, load: Callable[[], Settings],
+    announce: Callable[[], None],
 ) -> None:
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]
@@ -121,11 +126,12 @@ async def _main(
     config.loglevel = "WARNING"
     links = Links(paths)
     app = Control(links.gather, office.keys, office.accounts, office.credits, office.standing, office.lives)
-    await Process(office, links, load).run(cast(ASGIFramework, app), config, lifeline)
+    await Process(office, links, load, announce).run(cast(ASGIFramework, app), config, lifeline)
 
 
 def run_control(
-    listener: socket.socket, paths: list[str], lifeline: int, office: Office, load: Callable[[], Settings]
+    listener: socket.socket, paths: list[str], lifeline: int, office: Office, load: Callable[[], Settings],
+    announce: Callable[[], None],
 ) -> None:
-    """Be the control process until told to stop."""
-    trio.run(_main, listener, paths, lifeline, office, load)
+    """Be the control process until told to stop; `announce` is called when it runs."""
+    trio.run(_main, listener, paths, lifeline, office, load, announce)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fastanchor._speedups import PURE_WANTED, compiled
 from fastanchor.runtime import opening
+from fastanchor.runtime.children import tell_ready
 from fastanchor.runtime.sockets import handed_over, slots
 from fastanchor.runtime.supervisor import GRACE, Supervisor
 from fastanchor.runtime.worker import Post, run_worker
@@ -95,7 +96,7 @@ class Instance:
             self._add_worker(i, listeners[i], link, Origin("http", f"{run_dir}/control", 0))
         if self.settings.demo:
             self._add_demo()
-        self.supervisor.add("control", partial(self._be_control, control))
+        self.supervisor.add("control", partial(self._be_control, control, os.getpid()))
 
     def _add_worker(self, slot: int, listeners: list[socket.socket], link: socket.socket, control: Origin) -> None:
         post = Post(slot, listeners, link, control, self.pepper, self.state_dir, self.ring, os.getpid())
@@ -117,12 +118,13 @@ class Instance:
 
         self.supervisor.add(DEMO, main, reloads=False)
 
-    def _be_control(self, listener: socket.socket, lifeline: int, seat: int) -> None:
+    def _be_control(self, listener: socket.socket, supervisor: int, lifeline: int, seat: int) -> None:
         from fastanchor.runtime.control import run_control  # hypercorn is not for the other processes
         from fastanchor.runtime.office import Office
 
         links = [f"{self.supervisor.run_dir}/worker-{i}" for i in range(self.workers)]
-        run_control(listener, links, lifeline, Office(self.state_dir, self.settings, self.pepper, self.ring), self.load)
+        office = Office(self.state_dir, self.settings, self.pepper, self.ring)
+        run_control(listener, links, lifeline, office, self.load, partial(tell_ready, supervisor))
 
     def _reload(self) -> Settings:
         """Take over the configuration as it now is, in the supervisor. Raises SettingsError."""
