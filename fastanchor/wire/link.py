@@ -130,9 +130,14 @@ class Link:
         trio.lowlevel.notify_closing(self.fd)  # somebody may wait with trio's own means
 
     def expire(self) -> None:
-        """Wake whoever waits on this link; called by the sweeper."""
-        self.deadline = math.inf
-        self._wake(DeadlinePassed)
+        """Wake whoever waits on this link; called by the sweeper.
+
+        Somebody whom bytes have just woken does not wait. The deadline then stands for the next sweep: a peer that
+        trickles gets no more time by the luck of one byte.
+        """
+        if self.handle.reader is not None or self.handle.writer is not None:
+            self.deadline = math.inf
+            self._wake(DeadlinePassed)
 
     def end(self) -> None:
         """Say that nothing more is sent; what comes can still be read. Raises OSError."""

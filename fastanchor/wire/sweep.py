@@ -14,7 +14,7 @@ PERIOD = 0.2
 
 
 class Expiring(Protocol):
-    """Somebody with a deadline. `expire` is called behind it, and has to move the deadline."""
+    """Somebody with a deadline. `expire` is called behind it, in every sweep until the deadline has been moved."""
 
     deadline: float
 

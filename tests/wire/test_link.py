@@ -11,6 +11,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from fastanchor.wire.link import DeadlinePassed, Link
+from fastanchor.wire.reactor import reactor
 
 SIZE = 64 * 1024
 
@@ -45,6 +46,24 @@ async def test_a_deadline_leaves_the_link_usable(wait: str, autojump_clock: Mock
         assert 5 <= trio.current_time() - begun <= 5.5
         theirs.send(b"abc")
         assert await link.recv() == b"abc"
+
+
+async def test_bytes_in_the_moment_of_a_deadline_do_not_lift_it(autojump_clock: MockClock) -> None:
+    """The sweep finds nobody who waits, when bytes have woken him in the same pass of the loop."""
+    with linked() as (link, theirs), trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def receive() -> None:
+                assert await link.recv() == b"x"
+                with pytest.raises(DeadlinePassed):
+                    await link.recv()
+
+            await wait_all_tasks_blocked()
+            link.deadline = trio.current_time()
+            theirs.send(b"x")
+            reactor().drain()
+            link.expire()
 
 
 @pytest.mark.parametrize("wait", ["recv", "readable"])
