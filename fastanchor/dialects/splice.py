@@ -40,6 +40,7 @@ from fastanchor.core.events import (
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.usage import Usage
 from fastanchor.dialects.contract import Answering, Dialect, FinalEncoder
+from fastanchor.dialects.numbering import Numbered, following
 from fastanchor.dialects.stop_sequences import decoder
 
 KINDS = {Text: Block.TEXT, Refusal: Block.REFUSAL, Thought: Block.THOUGHT}
@@ -98,6 +99,8 @@ class Splice:
         self._decoder = decoder(source, answering)
         self._encoder = client.encoder(answering)
         self._names = _renaming(self._encoder.feed(half.events), half.sent)
+        if isinstance(self._encoder, Numbered):  # another server may have cut the same answer into more events
+            self._encoder.number = following(half.sent)
         self._renamed = answering.renamed
         self._half = half.blocks
         self._at = 0  # the block of the half answer that is being compared

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TypeAlias
 
 import orjson
 
@@ -39,6 +39,7 @@ from fastanchor.core.events import (
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.usage import Usage
 from fastanchor.dialects.contract import Answering, Dialect, FinalEncoder
+from fastanchor.dialects.numbering import Numbered
 from fastanchor.dialects.stop_sequences import decoder
 
 BYTES_PER_TOKEN = 4
@@ -52,13 +53,6 @@ _COUNTS = {"gemini": b"usageMetadata", "openai_chat": b"usage"}
 
 _COUNTERS = {"anthropic": b"", "openai_chat": b"", "openai_responses": b'"sequence_number":'}
 """Clients whose events a lane may write, and the member that numbers them."""
-
-
-@runtime_checkable
-class Numbered(Protocol):
-    """An encoder that numbers its events; `number` is the next one."""
-
-    number: int
 
 
 def named(events: Iterable[Event], renamed: Mapping[str, str]) -> list[Event]:

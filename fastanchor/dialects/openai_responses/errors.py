@@ -11,6 +11,7 @@ import math
 import orjson
 
 from fastanchor.core.faults import Fault, Kind
+from fastanchor.dialects.openai_responses.frames import Frames
 
 CODES = {
     Kind.RATE_LIMIT: "rate_limit_exceeded",
@@ -42,15 +43,19 @@ def response_error(fault: Fault) -> bytes:
     return orjson.dumps({"code": CODES.get(fault.kind, "server_error"), "message": fault.message})
 
 
-def error_events(fault: Fault, response_id: str) -> bytes:
-    """The last bytes of a stream whose numbering and snapshot are not known here."""
+def error_events(fault: Fault, response_id: str, *, number: int = 0, model: str = "", created: int = 0) -> bytes:
+    """The last bytes of a stream whose answer is not known here but for these facts.
+
+    Args:
+        number: the first of the two events' sequence numbers.
+        created: unix seconds.
+    """
     failed = orjson.dumps({
-        "id": response_id, "object": "response", "created_at": 0, "status": "failed",
+        "id": response_id, "object": "response", "created_at": created, "status": "failed",
         "error": orjson.Fragment(response_error(fault)), "incomplete_details": None, "instructions": None,
-        "metadata": {}, "model": "", "output": [], "parallel_tool_calls": True, "temperature": None,
+        "metadata": {}, "model": model, "output": [], "parallel_tool_calls": True, "temperature": None,
         "tool_choice": "auto", "tools": [], "top_p": None, "usage": None,
     })  # fmt: skip
-    return (
-        b'event: error\ndata: {"type":"error","error":%b}\n\n'
-        b'event: response.failed\ndata: {"type":"response.failed","response":%b}\n\n'
-    ) % (error_object(fault), failed)
+    frames = Frames(number)
+    told = frames.frame(b"error", b'"error":%b' % error_object(fault))
+    return told + frames.frame(b"response.failed", b'"response":%b' % failed)

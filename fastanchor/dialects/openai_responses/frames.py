@@ -10,8 +10,8 @@ class Frames:
 
     __slots__ = ("number",)
 
-    def __init__(self) -> None:
-        self.number = 0
+    def __init__(self, number: int = 0) -> None:
+        self.number = number
 
     def frame(self, kind: bytes, members: bytes) -> bytes:
         """One event. `members` are the JSON members that follow `type` and `sequence_number`, without braces."""

@@ -3,7 +3,8 @@
 Until the first delta every event is read, so that an early failure is seen before anything is promised to the client;
 after it only events that can end the answer. The stream is whole with `response.completed` or `response.incomplete`;
 nothing that follows them is forwarded (OpenRouter adds a `[DONE]` that this API does not have). An error ends the
-forwarding before its event: the gateway tells the fault itself, once.
+forwarding before its event: the gateway tells the fault itself, once, as the failure of this response, and with the
+numbers that follow those that were forwarded.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from fastanchor._speedups import sse
 from fastanchor.core.events import Stop
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.usage import Usage
+from fastanchor.dialects.numbering import NUMBER, following
+from fastanchor.dialects.openai_responses.errors import error_events
 from fastanchor.dialects.openai_responses.usage import read_usage
-from fastanchor.dialects.openai_responses.wire import Frame, id_of, read_frame, read_item, read_response
+from fastanchor.dialects.openai_responses.wire import Frame, Response, read_frame, read_item, read_response
 from fastanchor.dialects.openai_responses.words import CALLS, ENDINGS
 from fastanchor.providers.classify import from_event
 
@@ -24,11 +27,11 @@ _EVERY_BITS = 1 << len(_ENDS)  # the first bit of those needles that every event
 
 
 class Observer:
-    """See `contract.Observer`. `response_id` is the provider's id of the response, "" until it has said it: what later
-    calls of the chain name, and what leads them to this channel again."""
+    """See `contract.Observer`, and `relay.Failing`."""
 
     def __init__(self) -> None:
-        self.response_id = ""
+        self._response = Response()  # as its first event tells it
+        self._numbered = b""  # what was forwarded last and has numbers
         self.usage = Usage()
         self.stop: Stop | None = None
         self.started = False
@@ -37,11 +40,29 @@ class Observer:
         self._scanner = sse.Scanner(_ENDS + _EVERY, measure=b'"delta":"')
 
     @property
+    def response_id(self) -> str:
+        """The provider's id of the response, "" until it has said it: what later calls of the chain name, and what
+        leads them to this channel again."""
+        return self._response.id or ""
+
+    @property
     def output_estimate(self) -> int:
         """Tokens: a quarter of the bytes of all deltas."""
         return -(-self._scanner.measured // BYTES_PER_TOKEN)
 
+    def failed(self, fault: Fault) -> bytes:
+        """The fault as the end of this stream."""
+        said, number = self._response, following(self._numbered)
+        created = int(said.created_at or 0)
+        return error_events(fault, self.response_id, number=number, model=said.model or "", created=created)
+
     def feed(self, data: bytes) -> bytes:
+        out = self._feed(data)
+        if NUMBER in out:
+            self._numbered = out
+        return out
+
+    def _feed(self, data: bytes) -> bytes:
         if self.complete or self.fault is not None:
             return b""
         try:
@@ -84,13 +105,13 @@ class Observer:
         if kind.endswith(".delta"):
             self.started = True
         elif not self.response_id:
-            self.response_id = id_of(bytes(frame.response))
+            self._response = read_response(frame.response) or self._response
         return None
 
     def _ended(self, frame: Frame) -> bool:
         """The terminal snapshot has the usage, also where the answer failed."""
         said = read_response(frame.response)
-        self.response_id = self.response_id or id_of(bytes(frame.response))
+        self._response = self._response if self.response_id else said or self._response
         self.usage = read_usage(frame.response)
         if said is None:
             return self._fail(Fault(Kind.MALFORMED_ANSWER))
