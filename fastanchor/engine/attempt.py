@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from fastanchor._speedups.peek import peek
+from fastanchor.core.call import Call
 from fastanchor.core.channel import Http2, base
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.receipt import AttemptRecord
@@ -20,8 +21,10 @@ from fastanchor.core.usage import Usage
 from fastanchor.dialects import registry as dialects
 from fastanchor.dialects import relay as relays
 from fastanchor.dialects.contract import Answering, Dialect, Target
+from fastanchor.dialects.prefill import Continuation
 from fastanchor.dialects.splice import Splice
 from fastanchor.engine.admit import attempted
+from fastanchor.engine.begun import continued
 from fastanchor.engine.exchange import Exchange
 from fastanchor.engine.traffic import Traffic
 from fastanchor.engine.upstreams import Response, Upstreams
@@ -246,7 +249,7 @@ class Attempt:
 
     def _prepare(self) -> tuple[bytes, Relay | None]:
         """The request body in the channel's language, and what will carry a streamed answer back."""
-        exchange, call, model = self.exchange, self.exchange.asked, self.candidate.model
+        exchange, call, model = self.exchange, self._call(), self.candidate.model
         if self.spoken == call.dialect:
             body = exchange.spoken.edit(call, model, self.speaker.quirks(self.candidate.channel, model))
             return body, self._carrier(exchange.spoken) if call.stream else None
@@ -259,6 +262,12 @@ class Attempt:
             return written.body, None
         return written.body, self._carrier(target)
 
+    def _call(self) -> Call:
+        """What is asked of this channel: the client's call, or to go on with the answer that another has begun."""
+        if self.start.why == "continue":
+            return continued(self.exchange, self.spoken)
+        return self.exchange.asked
+
     def _carrier(self, source: Dialect) -> Relay:
         """What brings a stream in `source` to the client."""
         relay, unframer = self._relay(source), self.speaker.unframer()
@@ -268,6 +277,8 @@ class Attempt:
         """On from where the client's stream stands, when it has a half answer."""
         exchange = self.exchange
         call, client = exchange.asked, exchange.spoken
+        if exchange.half is not None and self.start.why == "continue":
+            return Continuation(source, client, call, self._answering(), exchange.half)
         if exchange.half is not None:
             self.limit = exchange.deadline  # saying again what was said may take as long as it took
             return Splice(source, client, call, self._answering(), exchange.half)

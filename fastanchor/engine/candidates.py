@@ -70,6 +70,7 @@ def candidates(world: Snapshot, route: Route, call: Call, random: Random) -> lis
                 rank=(order, channel.tier),
                 context=_context(channel, model) if route.fallback_models else 0,
                 dialect=spoken,
+                continues=_continues(channel, model, spoken),
             )
             found += _with_keys(first, len(channel.keys), random)
     if not found and not (counting and served):
@@ -98,6 +99,19 @@ def _context(channel: Channel, model: str) -> int:
     card = catalogue.card(channel.upstream_model(model) or model)
     return card.context if card is not None else 0
 
+
+def _continues(channel: Channel, model: str, spoken: str) -> bool:
+    """Whether the model goes on from a begun answer: as the catalogue knows of Anthropic's, or as the operator says."""
+    upstream = channel.upstream_model(model) or model
+    words = provider(channel.provider).quirks(channel, upstream)
+    if words & {PREFILL, NO_PREFILL}:
+        return NO_PREFILL not in words
+    card = catalogue.card(upstream) if spoken == "anthropic" else None
+    return card is not None and PREFILL in card.traits
+
+
+PREFILL, NO_PREFILL = "prefill", "no_prefill"
+"""Words of `quirks`, the first one also a trait of models."""
 
 OUTPUT_GUESS = 500
 """Tokens of an answer whose length nobody limited."""

@@ -3,7 +3,8 @@
 After the first byte there is no way back, but there may be a way on. The ladder, by the route's `rescue`:
 
 - `splice`: the next candidate answers the same request; what the client has is withheld, the rest follows. Needs the
-  bytes that were sent: they are kept up to `MOST_KEPT`, only for as long as another candidate could use them.
+  bytes that were sent: they are kept up to `MOST_KEPT`, only for as long as another candidate could use them. An answer
+  that says something else is of no use; then a model that is able to is asked to go on from what the client has.
 - `restart`: the client gets nothing but keep-alive bytes until the answer is complete, so it can always begin anew.
   An answer over `MOST_HELD` is let go, and cannot be begun anew any more.
 - At the end of the ladder: the dialect's own in-stream error with the cause, and an aborted body. Never a clean end.
@@ -22,6 +23,7 @@ import trio
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.dialects import splice
 from fastanchor.engine.attempt import Answer
+from fastanchor.engine.begun import can_be_continued
 from fastanchor.engine.exchange import Exchange
 from fastanchor.engine.headers import answer_headers
 from fastanchor.engine.nursery import unwrapped
@@ -239,4 +241,5 @@ class Delivery:
             return False
         half = splice.transcript(self.exchange.spoken, b"".join(self.kept))
         self.exchange.half = half
+        self.plan.continuable = half is not None and can_be_continued(self.exchange, half)
         return half is not None

@@ -27,11 +27,13 @@ class Candidate:
     rank: tuple[int, int] = (0, 0)
     context: int = 0
     dialect: str = ""  # the language the channel is asked in
+    continues: bool = False  # the model goes on from a begun answer
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start this candidate now. `why`: first, race, hedge, retry, next_key, next_channel, next_model or rescue."""
+    """Start this candidate now. `why`: first, race, hedge, retry, next_key, next_channel, next_model, rescue (say again
+    what a broken stream's client has, and go on) or continue (go on from it)."""
 
     attempt: int
     candidate: Candidate

@@ -6,8 +6,8 @@ most, asks `verdict(now)` whether it is over, and reports every ending with `fai
 - never more attempts in all than the route's, never more alive at once than `race` or one more per hedge;
 - no start after a win; it always ends, with a win or with the most useful fault it saw;
 - a channel is asked a second time only where the fault says so: another key after a key's fault, the same key after the
-  provider's own wait, the same channel after a pause, behind all others and while its retry budget lasts; never after
-  silence;
+  provider's own wait, the same channel after a pause, behind all others and while its retry budget lasts; to go on from
+  a begun answer that it would not repeat; never after silence;
 - a longer context or another filter is looked for only in other models; the client's own mistake is told at once.
 """
 
@@ -59,6 +59,8 @@ class Plan:
         self.fault: Fault | None = None
         self.finished = False
         self.rescuing = False  # a stream broke: what is looked for is one that goes on with it
+        self.continuable = False  # what its client has could be given to a model as the beginning of its answer
+        self.continuing = False  # no other answer says it again: only models that go on from it are asked
         self.blocked: frozenset[str] = frozenset()  # channels at capacity that alone stood in the way of `steps`
         self.offered = ""  # the channel whose place the waiting room has given to this request
         self.waits_since: float | None = None
@@ -188,7 +190,9 @@ class Plan:
     def _reason(self, now: float) -> str | None:
         """Why another attempt should run now, or None."""
         if not self.alive:
-            return "rescue" if self.rescuing else "next" if self.started else "first"
+            if self.rescuing:
+                return "continue" if self.continuing and self.continuable else "rescue"
+            return "next" if self.started else "first"
         if self.started < self.route.race:
             return "race"
         if self._may_hedge() and now >= self._hedge_at():
@@ -312,12 +316,24 @@ class Plan:
                 self._again(waiting, now + self._wait(fault, waiting))
         elif fault.retry is Retry.KEY:
             return  # this key is gone; the others are still waiting
+        elif fault.kind is Kind.DIVERGED and self._may_continue(waiting, now):
+            return
         elif fault.kind in NEVER_AGAIN:
             self._keep(lambda c: c.channel is not candidate.channel)
         elif self._may_ask_again(candidate.channel, now):
             self._last_resort(waiting, now)
         else:
             self._keep(lambda c: c.channel is not candidate.channel)
+
+    def _may_continue(self, waiting: Waiting, now: float) -> bool:
+        """After an answer that does not say again what the client has: turn to the models that go on from it."""
+        if self.continuing or not self.continuable:
+            return False
+        once_more = Waiting(waiting.candidate, now, waiting.tries + 1)
+        able = [one for one in (*self.waiting, once_more) if one.candidate.continues]
+        self.continuing = bool(able)
+        self.waiting = able or self.waiting
+        return self.continuing
 
     def _may_ask_again(self, channel: Channel, now: float) -> bool:
         """Whether another attempt is left for the channel, and its budget pays for it."""

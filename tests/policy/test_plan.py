@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -479,3 +480,38 @@ def test_who_was_silent_in_a_race_is_not_asked_again() -> None:
     driven.plan.broke(candidates(A)[0], fault(Kind.STALLED), 21.0)
     driven.now = 21.0
     assert driven.starts() == []
+
+
+def rescuing(*able: str) -> Driven:
+    """A plan whose first channel's stream broke, and whose second will not say the same again."""
+    found = [replace(c, continues=c.channel.name in able) for c in candidates(A, B, C)]
+    driven = Driven(found, Route(attempts=6))
+    driven.starts()
+    driven.plan.won(0, 0.0)
+    driven.plan.broke(found[0], fault(Kind.TRUNCATED), 0.0)
+    driven.plan.continuable = True
+    assert driven.starts() == [("b", "rescue")]
+    driven.fail(Kind.DIVERGED)
+    return driven
+
+
+def test_other_words_turn_to_the_models_that_continue() -> None:
+    driven = rescuing("b")
+    assert driven.starts() == [("b", "continue")]
+    driven.fail(Kind.DIVERGED)
+    assert driven.starts() == []
+    assert driven.verdict is Kind.TRUNCATED
+
+
+def test_those_not_asked_yet_come_first_among_the_models_that_continue() -> None:
+    assert rescuing("b", "c").starts() == [("c", "continue")]
+
+
+def test_without_a_model_that_continues_the_others_may_repeat_it() -> None:
+    assert rescuing().starts() == [("c", "rescue")]
+
+
+def test_what_no_model_could_go_on_from_is_only_repeated() -> None:
+    driven = rescuing("b", "c")
+    driven.plan.continuable = False
+    assert driven.starts() == [("c", "rescue")]

@@ -3,7 +3,8 @@
 It speaks OpenAI chat, Responses, completions and embeddings, Anthropic messages and Gemini, streamed and not. The same
 prompt gets the same text in each of them and from every demo model, so that two demo channels agree to the token.
 Asked to call a tool (`tool_choice`, or "use the tool" / "use the tools" in the last message) it calls it with a minimal
-instance of its schema; asked for structured output it answers with one of the schema. Usage is exact in its own count:
+instance of its schema; asked for structured output it answers with one of the schema. A last message of the assistant
+is the beginning of the answer, from which Messages goes on. Usage is exact in its own count:
 a word of the prompt is a token, and so is each piece that a stream sends.
 
 How it behaves is in the model's name, "demo" and then any of these words after dashes ("demo-n200-p20-cut40"), or in

@@ -60,6 +60,7 @@ class Ask:
     choices: int = 1
     stops: list[str] = field(default_factory=list)
     usage_wanted: bool = True
+    begun: str = ""  # the answer's beginning, as the prompt has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def _choice(ask: Ask, manner: Manner, number: int, k: int) -> Choice:
         return Choice(parts, "tools")
     if ask.structured:
         return _limited(_json_pieces(instance(ask.schema or OBJECT)), ask.limit)
-    text = tokens(seed(ask.texts, manner.variant, k), min(manner.tokens, LONGEST))
+    text = tokens(seed(ask.texts, manner.variant, k), min(manner.tokens, LONGEST))[len(ask.begun.split()) :]
     return _stopped(text, ask.stops) or _limited(text, ask.limit)
 
 

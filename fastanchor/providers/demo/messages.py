@@ -30,6 +30,7 @@ class Messages:
     def read_prompt(self, body: Body) -> Ask:
         """As `read`, for a request that only counts tokens and has no `max_tokens`."""
         messages = tables(items(body, "messages"))
+        begun = texts(messages.pop().get("content")) if _ends_with_beginning(messages) else []
         tools = [Tool(text(tool, "name"), tool.get("input_schema")) for tool in tables(body.get("tools"))]
         form = table(table(body.get("output_config")).get("format")) or table(body.get("output_format"))
         return Ask(
@@ -44,6 +45,7 @@ class Messages:
             structured=form.get("type") == "json_schema",
             schema=form.get("schema"),
             stops=strings(body.get("stop_sequences")),
+            begun="".join(begun),
         )
 
     def whole(self, answer: Answer) -> Json:
@@ -79,6 +81,11 @@ class Messages:
 
     def garbage(self, answer: Answer) -> bytes:
         return b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"text":"lor\n\n'
+
+
+def _ends_with_beginning(messages: list[Body]) -> bool:
+    """Whether the last message is the assistant's, to be gone on from."""
+    return len(messages) > 1 and messages[-1].get("role") == "assistant"
 
 
 def _forced(choice: Body, tools: list[Tool]) -> list[Tool]:
