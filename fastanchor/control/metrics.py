@@ -62,6 +62,8 @@ class Page(Collector):
         yield from self._books()
         in_flight = sum(state["meters"]["in_flight"] for state in self.states)
         yield _gauge("fastanchor_in_flight", "Requests being served", in_flight)
+        held = sum(state["body_bytes"] for state in self.states)
+        yield _gauge("fastanchor_request_body_bytes", "Bytes of request bodies that are held", held)
         yield _gauge("fastanchor_workers_up", "Workers that answered this scrape", len(self.states))
         dropped = sum(state.get("log_dropped", 0) for state in self.states)
         yield _counter("fastanchor_log_lines_dropped", "Access lines that could not be written", dropped)

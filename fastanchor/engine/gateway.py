@@ -177,6 +177,8 @@ class Gateway:
             await self._tell(exchange, reply, fault)
         except wire.BodyTooLarge:
             await self._tell(exchange, reply, Fault(Kind.REQUEST_TOO_LARGE))
+        except wire.NoRoomForBody:
+            await self._tell(exchange, reply, no_room())
         except wire.ClientGone:
             exchange.ending = Kind.CLIENT_GONE.value
             raise
@@ -315,6 +317,12 @@ class Gateway:
         body = dialect.fault(fault, exchange.request_id)
         exchange.answer_bytes = len(body)
         await reply.respond(exchange.status, fault_headers(exchange, fault), body)
+
+
+def no_room() -> Fault:
+    """The worker holds as many bytes of requests as it may."""
+    text = "The server holds too many large requests at the moment."
+    return Fault(Kind.SERVICE_UNAVAILABLE, text, retry_after=1.0)
 
 
 def deadline(route: Route, request: Request) -> float:

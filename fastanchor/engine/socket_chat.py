@@ -67,7 +67,8 @@ class _Chat:
 
     async def _answer(self, message: language.Inference, scope: trio.CancelScope) -> None:
         opened = self._opened
-        exchange = opened.desk.open(opened.asked(message.body), "ws.inference", "openai_chat")
+        asked = opened.asked(message.body)
+        exchange = opened.desk.open(asked, "ws.inference", "openai_chat")
         telling = language.Telling(message.id, exchange.request_id)
         reply = SocketReply(opened.socket, telling, exchange, lambda: self._forget(message.id, scope))
         opened.socket.busy += 1
@@ -77,6 +78,7 @@ class _Chat:
         except ClientGone:
             self._nursery.cancel_scope.cancel()
         finally:
+            asked.give_back()
             opened.socket.busy -= 1
             self._forget(message.id, scope)
         if scope.cancelled_caught:

@@ -11,6 +11,7 @@ from typing import Protocol
 from fastanchor.core.principal import Principal
 from fastanchor.core.usage import Usage
 from fastanchor.engine.exchange import Exchange
+from fastanchor.wire.bodies import Share
 from fastanchor.wire.message import Header, Headers, Reply, Request
 from fastanchor.wire.server_ws import WebSocket
 
@@ -46,16 +47,25 @@ class Asked:
         self.secure = handshake.secure
         self.max_body = handshake.max_body
         self._unread = body
+        self._share = Share()
 
     def get(self, name: bytes) -> bytes | None:
         return next((value for field, value in self.headers if field == name), None)
 
     async def body(self) -> bytes:
+        self.hold(len(self._unread))
         return self._unread
 
     async def read(self) -> bytes:
         piece, self._unread = self._unread, b""
         return piece
+
+    def hold(self, size: int) -> None:
+        self._share.take(size)
+
+    def give_back(self) -> None:
+        """The message has been answered."""
+        self._share.give_back()
 
 
 def headers_of(handshake: Request) -> list[Header]:

@@ -86,7 +86,10 @@ class _Responses:
         asked = opened.asked(body)
         exchange = opened.desk.open(asked, "responses", "openai_responses")
         if create.generate:
-            await opened.desk.answer(exchange, SocketReply(opened.socket, telling, exchange, _nothing))
+            try:
+                await opened.desk.answer(exchange, SocketReply(opened.socket, telling, exchange, _nothing))
+            finally:
+                asked.give_back()
             return
         call = DIALECT.read(body, "", "", exchange.headers)
         permit_model(opened.desk.whoever(asked), call.model)

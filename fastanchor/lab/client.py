@@ -36,6 +36,9 @@ class MemoryRequest:
         await trio.lowlevel.checkpoint()
         return data
 
+    def hold(self, size: int) -> None:
+        """Its body has been held from the start."""
+
 
 @dataclass
 class MemoryReply:

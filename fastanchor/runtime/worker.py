@@ -37,6 +37,7 @@ from fastanchor.settings.schema import Limits
 from fastanchor.settings.server import ServerSettings
 from fastanchor.settings.tls import KeyPair, TlsSettings
 from fastanchor.store.keyring import Keyring
+from fastanchor.wire.bodies import bodies
 from fastanchor.wire.coding import DecodingLimits
 from fastanchor.wire.dial import Origin
 from fastanchor.wire.hits import limit_hits
@@ -83,6 +84,7 @@ def wire_limits(server: ServerSettings) -> ServerLimits:
         linger_bytes=limits.linger_bytes,
         linger=limits.linger_seconds,
         idle=limits.keep_alive_seconds,
+        pressed_idle=limits.keep_alive_pressed_seconds,
         requests=limits.requests_per_connection,
         write_stall=limits.write_stall_seconds,
         connections=min(limits.max_connections or default_connections(), default_connections()),
@@ -187,6 +189,7 @@ class Worker:
 
     async def run(self, lifeline: int) -> None:
         """Serve until drained."""
+        bodies().most = self.settings.server.limits.bodies_bytes
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
             listen()
             async with trio.open_nursery() as background:
@@ -250,6 +253,7 @@ class Worker:
             log.error("worker %d keeps its configuration: %s", self.post.slot, error)
             return
         self.settings = settings
+        bodies().most = settings.server.limits.bodies_bytes
         self.gateway.world = settings.snapshot
         await self.books.replan(settings)
         self.conversations.retention = settings.server.responses_retention
@@ -273,6 +277,7 @@ class Worker:
             "status": self.phase.status,
             "meters": self.meters.dump(),
             "limit_hits": dict(limit_hits()),
+            "body_bytes": bodies().held,
             "journal": self.books.state(),
             "channels": channel_rows(self.gateway.traffic.health, trio.current_time()),
         }

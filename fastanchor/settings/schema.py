@@ -92,6 +92,7 @@ class Limits(Section, frozen=True, kw_only=True):
     head_bytes: Positive = 32 * 1024
     fields: Positive = 100
     body_bytes: Positive = 32 * 1024 * 1024
+    bodies_bytes: Count = 512 * 1024 * 1024
     head_seconds: Seconds = 10.0
     upload_bytes: Count = 16 * 1024 * 1024 * 1024
     decoded_ratio: Positive = 100
@@ -100,6 +101,7 @@ class Limits(Section, frozen=True, kw_only=True):
     body_bytes_per_second: Positive = 8 * 1024
     body_grace_seconds: SecondsOrOff = 10.0
     keep_alive_seconds: Seconds = 75.0
+    keep_alive_pressed_seconds: Seconds = 5.0
     requests_per_connection: Positive = 1_000
     write_stall_seconds: Seconds = 60.0
     linger_bytes: Positive = 64 * 1024

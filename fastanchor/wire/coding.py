@@ -78,15 +78,18 @@ async def decoded_body(request: Request, limits: DecodingLimits) -> bytes:
     """The whole body, its coding taken off.
 
     Raises:
-        UnsupportedCoding, BadCoding, and what `Request.body` raises; BodyTooLarge also for what comes out.
+        UnsupportedCoding, BadCoding, and what `Request.body` raises; BodyTooLarge and NoRoomForBody also for what
+        comes out.
     """
     coding = coding_of(request)
     body = await request.body()
-    return await decode(body, codings()[coding], request.max_body, limits) if coding else body
+    return await decode(body, codings()[coding], request.max_body, limits, request.hold) if coding else body
 
 
-async def decode(coded: bytes, pieces: Decode, most: int, limits: DecodingLimits) -> bytes:
-    """A body of at most `most` bytes. Raises BodyTooLarge, BadCoding."""
+async def decode(
+    coded: bytes, pieces: Decode, most: int, limits: DecodingLimits, hold: Callable[[int], None]
+) -> bytes:
+    """A body of at most `most` bytes; `hold` is told of them. Raises BodyTooLarge, BadCoding, and what `hold` does."""
     allowed = limits.grace + limits.ratio * len(coded)
     made = []
     size = 0
@@ -99,6 +102,7 @@ async def decode(coded: bytes, pieces: Decode, most: int, limits: DecodingLimits
             if size > allowed:
                 hit("decoding_ratio")
                 raise BadCoding(f"the body grows to more than {limits.ratio} times its size")
+            hold(len(piece))
             await trio.lowlevel.checkpoint()
     except ValueError as error:
         raise BadCoding(str(error)) from None

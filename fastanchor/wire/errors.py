@@ -30,6 +30,13 @@ class BodyTooLarge(BadRequest):
         super().__init__(413, f"body over {limit} bytes")
 
 
+class NoRoomForBody(BadRequest):
+    """The body may be well, but too much of others' is held already."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "no room for another body at the moment")
+
+
 class BodyTimeout(BadRequest):
     """The body stalled, or came slower than the lowest rate."""
 

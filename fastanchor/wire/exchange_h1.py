@@ -21,6 +21,7 @@ from fastanchor._speedups.http1 import (
     response_head,
 )
 
+from .bodies import ONE_READ, Share
 from .date import date_line
 from .errors import BadRequest, BodyTimeout, BodyTooLarge, ClientGone
 from .hits import hit
@@ -56,6 +57,7 @@ class H1Request:
         "peer",
         "query",
         "secure",
+        "share",
         "target",
         "version",
     )
@@ -77,6 +79,7 @@ class H1Request:
         self._first: dict[bytes, bytes] | None = None
         self._received = 0
         self._waited = 0.0  # seconds spent waiting for the client
+        self.share: Share | None = None  # of the bodies that are held, when this one is
         self.ended = not (self._left or head.chunked)
         """Nothing of the body is left to read."""
 
@@ -96,13 +99,22 @@ class H1Request:
             self._left = 0
             self.ended = True
             return data
+        if self.max_body >= self._left > ONE_READ:
+            self.hold(0, self._left)
         first = await self.read()
         if self.ended:
             return first
+        self.hold(len(first))
         pieces = [first]
         while piece := await self.read():
+            self.hold(len(piece))
             pieces.append(piece)
         return b"".join(pieces)
+
+    def hold(self, size: int, coming: int = 0) -> None:
+        if self.share is None:
+            self.share = Share()
+        self.share.take(size, coming)
 
     async def read(self) -> bytes:
         if self.ended:

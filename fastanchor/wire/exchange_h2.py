@@ -17,6 +17,7 @@ from h2.exceptions import ProtocolError
 from fastanchor._speedups.http1 import RequestHead
 
 from . import h2_grammar as grammar
+from .bodies import ONE_READ, Share
 from .date import date
 from .errors import BadRequest, BodyTimeout, BodyTooLarge, ClientGone
 from .hits import hit
@@ -53,6 +54,7 @@ class H2Request:
         "peer",
         "query",
         "secure",
+        "share",
         "target",
         "version",
     )
@@ -78,6 +80,7 @@ class H2Request:
         self._unacknowledged = 0
         self._waited = 0.0  # seconds spent waiting for the client
         self._over = ended
+        self.share: Share | None = None  # of the bodies that are held, when this one is
 
     def __repr__(self) -> str:
         return f"<{self.method.decode('ascii')} {self.path.decode('ascii')} from {self.peer}>"
@@ -94,10 +97,19 @@ class H2Request:
         return None
 
     async def body(self) -> bytes:
+        if self._length is not None and self.max_body >= self._length > ONE_READ:
+            self.hold(0, self._length)
         pieces: list[bytes] = []
         while piece := await self.read():
+            if pieces or not self._over:
+                self.hold(len(piece))
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def hold(self, size: int, coming: int = 0) -> None:
+        if self.share is None:
+            self.share = Share()
+        self.share.take(size, coming)
 
     async def read(self) -> bytes:
         if not self._received and self._length is not None and self._length > self.max_body:

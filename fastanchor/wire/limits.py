@@ -89,6 +89,8 @@ class ServerLimits:
     body_grace: float = 10.0
     idle: float = 75.0
     """Between two requests on one connection (no answer)."""
+    pressed_idle: float = 5.0
+    """Likewise, from when nearly all of `connections`, or the descriptors, are taken."""
     requests: int = 1000
     """Requests on one connection; the last answer says `Connection: close`, or GOAWAY comes before it."""
     write_stall: float = 60.0

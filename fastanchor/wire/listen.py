@@ -34,6 +34,10 @@ EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 GONE_ALREADY = frozenset((errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR))
 EXHAUSTED_PAUSE = 0.1
 EXHAUSTED_LOG_EVERY = 1.0
+PRESSED_SHARE = 0.15
+"""Of the places, free: from here on idle connections are kept for `pressed_idle` only …"""
+PRESS_EVERY = 1.0
+"""… which they are told so often, in seconds."""
 
 
 def bind(address: str, *, reuse_port: bool = False, backlog: int = 1024) -> socket.socket:
@@ -114,8 +118,8 @@ async def serve(
     `tls` puts TLS on every connection; `secure` says that it ended before us. The listener stays open: it belongs to
     the caller.
     """
-    loop = _AcceptLoop(listener, limits, REFUSAL if tls is None else b"")
     drain = Drain() if drain is None else drain
+    loop = _AcceptLoop(listener, limits, REFUSAL if tls is None else b"", drain)
 
     async def one(guest: _Guest) -> None:
         sock, peer, _ = guest
@@ -148,12 +152,16 @@ class _Guest(NamedTuple):
 class _AcceptLoop:
     """Accepts for one listener, and counts its connections."""
 
-    def __init__(self, listener: socket.socket, limits: ServerLimits, refusal: bytes) -> None:
+    def __init__(self, listener: socket.socket, limits: ServerLimits, refusal: bytes, drain: Drain) -> None:
         listener.setblocking(False)
         self.reserve = Reserve()
         self._listener = listener
         self._refusal = refusal
         self._room = limits.connections
+        self._few = int(limits.connections * PRESSED_SHARE)
+        self._pressed_idle = limits.pressed_idle
+        self._pressed = -PRESS_EVERY
+        self._drain = drain
         self._crowd = Crowd(limits.connections_per_address, limits.connections_per_address_per_second)
         self._loopback_exempt = limits.loopback_exempt
         self._free = trio.Event()
@@ -172,16 +180,27 @@ class _AcceptLoop:
                 hit("connections")
             while self._room <= 0:
                 self._free = trio.Event()
-                await self._free.wait()
+                with trio.move_on_after(PRESS_EVERY):
+                    await self._free.wait()
+                self._press()
             await trio.lowlevel.wait_readable(self._listener)
             taken, exhausted = self._take()
             self._room -= len(taken)
+            if exhausted is not None or self._room <= self._few:
+                self._press()
             if exhausted is not None:
                 self._complain(exhausted)
                 if not self._shed() and not taken:
                     await trio.sleep(EXHAUSTED_PAUSE)
             if taken:
                 return taken
+
+    def _press(self) -> None:
+        """Few places are left: those who only keep one may keep it for a shorter time."""
+        now = trio.current_time()
+        if now - self._pressed >= PRESS_EVERY:
+            self._pressed = now
+            self._drain.hurry(self._pressed_idle)
 
     def _take(self) -> tuple[list[_Guest], OSError | None]:
         taken: list[_Guest] = []

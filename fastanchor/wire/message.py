@@ -44,10 +44,14 @@ class Request(Protocol):
         """The first value of the field `name` (lower case)."""
 
     async def body(self) -> bytes:
-        """The whole body. Raises BodyTooLarge, BodyTimeout, BadRequest, ClientGone."""
+        """The whole body. Raises BodyTooLarge, NoRoomForBody, BodyTimeout, BadRequest, ClientGone."""
 
     async def read(self) -> bytes:
-        """The next piece of the body, b"" at its end. Raises as `body` does."""
+        """The next piece of the body, b"" at its end. Raises as `body` does, but for NoRoomForBody."""
+
+    def hold(self, size: int) -> None:
+        """So many bytes more are kept of what the body says, for as long as the request is served (see `bodies`).
+        Raises NoRoomForBody."""
 
 
 class Reply(Protocol):

@@ -39,6 +39,9 @@ class Drainable(Protocol):
     def end_if_idle(self) -> None:
         """The listener drains: end now, or with the answers that are under way."""
 
+    def hurry(self, seconds: float) -> None:
+        """Places are wanted: one that is kept for a next request is kept for so long at most."""
+
 
 class Drain:
     """A listener's promise to end: started once, it closes idle connections and makes every answer the last."""
@@ -54,6 +57,11 @@ class Drain:
         self.accepting.cancel()
         for connection in list(self.connections):
             connection.end_if_idle()
+
+    def hurry(self, seconds: float) -> None:
+        """Nearly all places are taken."""
+        for connection in self.connections:
+            connection.hurry(seconds)
 
 
 class Connection:
@@ -193,6 +201,8 @@ class Connection:
             raise
         finally:
             self.serving = False
+            if request.share is not None:
+                request.share.give_back()
         if self.gone or not reply.finished or not request.ended:
             await self._settle(request, reply)
 
@@ -258,6 +268,13 @@ class Connection:
         """The listener drains: a request that is on its way already is still answered, then nobody waits."""
         if self.idle:
             self.link.deadline = min(self.link.deadline, trio.current_time() + IDLE_GRACE)
+
+    def hurry(self, seconds: float) -> None:
+        """Keep an idle connection for so long at most."""
+        by = trio.current_time() + seconds
+        if self.idle and self.served and self.link.deadline > by:
+            hit("pressed_idle")
+            self.link.deadline = by
 
     def abort(self, *, reset: bool) -> None:
         """Close under a broken answer, now."""

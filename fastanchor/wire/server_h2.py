@@ -344,6 +344,8 @@ class H2Connection(Session[Serving]):
     def _over(self, stream: Serving) -> None:
         """The handler has ended."""
         reply = stream.reply
+        if stream.request.share is not None:
+            stream.request.share.give_back()
         if not reply.finished and not stream.reset:
             self.reset(stream.id, ErrorCodes.INTERNAL_ERROR)
         self._uncount(stream)
@@ -372,6 +374,13 @@ class H2Connection(Session[Serving]):
     def end_if_idle(self) -> None:
         """The listener drains."""
         self.leave()
+
+    def hurry(self, seconds: float) -> None:
+        """Keep an idle connection for so long at most."""
+        since = trio.current_time() + seconds - self.limits.idle
+        if not self.streams and self._served and self._idle_since > since:
+            hit("pressed_idle")
+            self._idle_since = since
 
     def leave(self) -> None:
         """Serve what has begun, and what the client begins before it can know; then end."""

@@ -106,6 +106,9 @@ class WebSocket:
         if self._receiving is not None:
             self._receiving.cancel()
 
+    def hurry(self, seconds: float) -> None:
+        """A WebSocket waits for no next request: its own bounds hold."""
+
     # -- reading ------------------------------------------------------------------------------------------------------
 
     async def _read(self) -> bool:

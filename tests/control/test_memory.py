@@ -18,7 +18,7 @@ def state(epoch: str, requests: int) -> dict[str, Any]:
         "in_flight": 1,
     }  # fmt: skip
     journal = {"failed": 0, "failures": 0, "kept": 0, "dropped": 0}
-    return {"slot": 0, "epoch": epoch, "meters": meters, "journal": journal, "limit_hits": {}}
+    return {"slot": 0, "epoch": epoch, "meters": meters, "journal": journal, "limit_hits": {}, "body_bytes": 0}
 
 
 def line(page: bytes, name: str) -> float:

@@ -8,6 +8,7 @@ import zlib
 import orjson
 import pytest
 
+from fastanchor.wire.bodies import bodies
 from tests.kit.gateway import channel, running, world
 from tests.kit.http import fetch, post
 from tests.kit.upstream import upstream, whole
@@ -50,3 +51,13 @@ async def test_the_decoded_size_is_bounded() -> None:
         fields = {"content-type": "application/json", "content-encoding": "gzip"}
         got = await fetch(gateway.port, "POST", "/v1/chat/completions", headers=fields, body=gzip.compress(text, 1))
     assert got.status == 413
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings"])
+async def test_a_body_that_nobody_has_room_for_is_503_in_the_dialect(path: str) -> None:
+    async with running(world()) as gateway:
+        bodies().most = 80_000
+        got = await post(gateway.port, path, CHAT + b" " * 90_000)
+    assert (got.status, got.headers["retry-after"]) == (503, "1")
+    assert got.json["error"]["type"] in ("server_error", "overloaded_error")  # type: ignore[index]
+    assert bodies().held == 0

@@ -14,6 +14,7 @@ import trio
 from fastanchor.core.principal import Principal
 from fastanchor.engine.gateway import Gateway
 from fastanchor.wire import Pool, ServerLimits
+from fastanchor.wire.bodies import bodies
 from fastanchor.wire.errors import ClientGone
 from fastanchor.wire.limits import WSLimits
 from tests.kit.gateway import Running, channel, channels, digests, running, world
@@ -122,6 +123,15 @@ class TestInference:
         assert token == {"type": "token", "id": "a", "content": "Hello"}
         assert done["response"] == orjson.loads(WHOLE)
         assert done["usage"]["total_tokens"] == 5
+
+    async def test_messages_count_among_the_bodies_that_are_held(self) -> None:
+        async with socket(HELLO) as (client, _, _stub):
+            bodies().most = 1000
+            await client.say(**{**ASK, "messages": [{"role": "user", "content": "x" * 2000}]}, id="large")
+            assert (await client.until("error"))[0]["status"] == 503
+            await client.say(**ASK, id="small", stream=True)
+            assert (await client.until("done"))[-1]["id"] == "small"
+            await reached(lambda: bodies().held == 0)
 
     async def test_a_whole_answer_may_be_asked_for_by_name(self) -> None:
         async with socket(whole(WHOLE)) as (client, _, _stub):

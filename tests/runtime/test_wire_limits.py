@@ -9,13 +9,15 @@ import msgspec
 from fastanchor.runtime.worker import decoding_limits, wire_limits
 from fastanchor.settings.schema import Limits
 from fastanchor.settings.server import ServerSettings
+from fastanchor.wire import bodies
 from fastanchor.wire.limits import H2Limits, ServerLimits
 
-NOT_OF_A_CONNECTION = {"backlog", "max_connections", "upload_bytes"}
+NOT_OF_A_CONNECTION = {"backlog", "bodies_bytes", "max_connections", "upload_bytes"}
 
 
 def test_defaults_are_the_same() -> None:
     assert wire_limits(ServerSettings()) == ServerLimits()
+    assert Limits().bodies_bytes == bodies.MOST
 
 
 def values(configured: Limits) -> list[object]:

@@ -156,6 +156,23 @@ async def test_connections_over_the_cap_wait_and_are_then_served() -> None:
     assert all(b" 200 " in answer for answer in answers)
 
 
+async def test_hoarders_of_kept_connections_make_room() -> None:
+    """All places are taken by clients who only might ask again: a newcomer is served when their time is up."""
+    limits = ServerLimits(connections=10, pressed_idle=0.2)
+    with bind("127.0.0.1:0") as listener, trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(listener, Recorder(), limits=limits))
+            hoard = [await trio.open_tcp_stream(*listener.getsockname()) for _ in range(10)]
+            for stream in hoard:
+                await stream.send_all(GET)
+                assert b" 200 " in await stream.receive_some()
+            assert b" 200 " in await exchange(listener.getsockname())
+            nursery.cancel_scope.cancel()
+        for stream in hoard:
+            await stream.aclose()
+    assert limit_hits()["pressed_idle"] >= 1
+
+
 @pytest.fixture
 def few_descriptors() -> Iterator[None]:
     """A process that may open only a few more descriptors than it has."""

@@ -8,8 +8,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from fastanchor.wire import ClientGone, Reply, Request, ServerLimits
+from fastanchor.wire import ClientGone, Drain, Reply, Request, ServerLimits
+from fastanchor.wire.hits import limit_hits
 from fastanchor.wire.sweep import PERIOD
+from tests.kit.h2_frames import NO_ERROR, h2_served, headers
 from tests.kit.wires import Recorder, served
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -174,3 +176,42 @@ async def test_the_lingering_read_is_bounded_in_bytes() -> None:
                 sent += client.sock.send(b"x" * 10_000)
                 await trio.testing.wait_all_tasks_blocked()
         assert 64 * 1024 <= sent < 100_000
+
+
+async def test_an_idle_connection_is_kept_shortly_when_places_are_wanted(autojump_clock: MockClock) -> None:
+    drain = Drain()
+    async with served(Recorder(), LIMITS, drain=drain) as client:
+        await client.write(GET)
+        drain.hurry(5)
+        await trio.sleep(1)
+        drain.hurry(5)  # says it again, gives no more time
+        assert await seconds_until_end(client) == about(4)
+    assert limit_hits()["pressed_idle"] == 1
+
+
+async def test_a_request_under_way_has_all_its_time_when_places_are_wanted(autojump_clock: MockClock) -> None:
+    async def handler(request: Request, reply: Reply) -> None:
+        await trio.sleep(50)
+        await reply.respond(200, [], b"")
+
+    drain = Drain()
+    async with served(handler, LIMITS, drain=drain) as client:
+        await client.write(GET)
+        drain.hurry(5)
+        await trio.sleep(51)
+        assert client.statuses() == (200,)
+        assert await seconds_until_end(client) == about(74)
+    assert "pressed_idle" not in limit_hits()
+
+
+async def test_an_idle_http2_connection_is_kept_shortly_when_places_are_wanted(autojump_clock: MockClock) -> None:
+    drain = Drain()
+    async with h2_served(Recorder(), drain=drain) as client:
+        await client.write(headers(1))
+        drain.hurry(5)
+        await trio.sleep(4)
+        assert client.goodbye is None
+        await trio.sleep(2)
+        assert client.goodbye == NO_ERROR
+        assert client.answers()[1].status == 200
+    assert limit_hits()["pressed_idle"] == 1
