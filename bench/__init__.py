@@ -3,6 +3,7 @@
 `python -m bench --help` explains the command. A run goes down this list and comes back up as a report:
 
 `build` compiles the load generator and the stub provider in `native/`; `rig` runs them and weighs one window;
-`subjects` starts what is measured; `cases` says what is measured; `rounds` interleaves it; `verdicts` turns rounds into
-medians and refuses those that cannot be trusted; `report` and `chart` write them down.
+`recipes` says how a gateway is set up and `subjects` starts it; `cases` says what is measured, a module for each kind
+of work; `rounds` interleaves it; `verdicts` turns rounds into medians and refuses those that cannot be trusted;
+`report` and `chart` write them down.
 """

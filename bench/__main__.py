@@ -10,11 +10,13 @@ import click
 
 from bench import chart, report
 from bench.build import BuildError
-from bench.cases import CASES, Scale
+from bench.cases import CASES
+from bench.cases.case import Scale
+from bench.recipes import RECIPES, Recipe
 from bench.rig import RigError
 from bench.rounds import Outcome
 from bench.session import Order, Progress, Run, carry_out
-from bench.subjects import RECIPES, Recipe, SubjectError
+from bench.subjects import SubjectError
 from bench.verdicts import AGAIN, REFERENCE, judge
 
 CASE_NAMES = [case.name for case in CASES]
@@ -26,11 +28,18 @@ class Fatal(click.ClickException):
     exit_code = 2
 
 
-@click.group(invoke_without_command=True, context_settings={"max_content_width": 110})
+@click.group(
+    invoke_without_command=True,
+    context_settings={"max_content_width": 110},
+    epilog="\b\nCases:\n" + "\n".join(f"{case.name:<18}{case.about}" for case in CASES),
+)
 @click.option("--quick", is_flag=True, help="All cases in small, one round, a few seconds: a smoke test, not numbers.")
 @click.option("--only", multiple=True, type=click.Choice(CASE_NAMES), help="Only this case; may be repeated.")
-@click.option("--rounds", "round_count", default=5, show_default=True, help="Rounds of interleaved measurements.")
-@click.option("--seconds", default=2.0, show_default=True, help="Length of a timed window.")
+@click.option("--rounds", "round_count", default=15, show_default=True, help="Rounds of interleaved measurements.")
+@click.option(
+    "--minutes", default=9.0, show_default=True, help="A round that would not end within this time is not begun."
+)
+@click.option("--seconds", default=1.5, show_default=True, help="Length of a timed window.")
 @click.option(
     "--gateway",
     default="fastanchor",
@@ -44,9 +53,9 @@ class Fatal(click.ClickException):
     "with the stub (see --stub-port) as its OpenAI upstream and takes any key.",
 )
 @click.option(
-    "--aa",
-    is_flag=True,
-    help="Control: run the gateway twice; ratios of cases where the two differ by over 5% are refused.",
+    "--aa/--no-aa",
+    default=True,
+    help="Control: run the gateway twice; a metric in which the two differ by over 5% has no ratios. On by default.",
 )
 @click.option("--stub-port", default=0, help="Port of the stub provider, for peers that need to know it beforehand.")
 @click.option(
@@ -62,6 +71,7 @@ def main(
     quick: bool,
     only: tuple[str, ...],
     round_count: int,
+    minutes: float,
     seconds: float,
     gateway: str,
     peer: tuple[str, ...],
@@ -77,30 +87,18 @@ def main(
     failed or corrupt answer is refused. A ratio is refused where the rig, and not the gateway, may have been what was
     measured.
 
-    \b
-    plain       CPU per request of 1 KB, keep-alive, 8 connections
-    paced       CPU per SSE event: slope over the length of 400 streams, one event per 20 ms
-    translated  the same with an Anthropic provider (translated-gemini: with Gemini) behind FastAnchor,
-                beside an nginx that relays the same stream in OpenAI's format
-    burst       CPU per stream of 50 events that come at once
-    large       CPU per request with a prompt of 150 KB
-    latency     added time to first token and delay per event, open loop, 30 % load
-    saturation  requests per second, 32 and 64 connections
-    streams     1000 streams at once: none lost, none mixed up
-    memory      per open idle stream, and at rest
-    start       from exec to the first answer
-
     Exit status 2: something that is needed is missing, or nothing could be measured.
     """
     if context.invoked_subcommand is not None:
         return
     order = Order(
-        cases=[case for case in CASES if not only or case.name in only],
+        cases=[case for case in CASES if (case.name in only if only else not case.extra)],
         scale=Scale.quick() if quick else Scale(seconds=seconds),
         rounds=1 if quick else round_count,
-        gateways=_gateways(gateway, aa, quick),
+        gateways=_gateways(gateway, aa and not quick, quick),
         peers=peer,
         stub_port=stub_port,
+        within=minutes * 60,
     )
     try:
         run = carry_out(order, _progress(order.rounds))
@@ -156,7 +154,7 @@ def _progress(round_count: int) -> Progress:
 
 def _publish(run: Run, order: Order, out: Path) -> None:
     facts = report.conditions(
-        rounds=order.rounds,
+        rounds=1 + max(outcome.round for outcome in run.outcomes),
         seconds=order.scale.seconds,
         pinned=run.pinned,
         command=" ".join(["python -m bench", *sys.argv[1:]]),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.rounds import Outcome
-from bench.verdicts import AGAIN, DIRECT, REFERENCE, Row, Spread, Verdict
+from bench.verdicts import AGAIN, DIRECT, PROMISER, REFERENCE, Row, Spread, Verdict
 
 FOREIGN_MAX = 0.05  # share of the machine that others may use before the report warns
 
@@ -150,6 +150,8 @@ def _cells(rows: Sequence[Row]) -> tuple[list[list[str]], list[str]]:
     head = ["work"]
     for verdict in rows[0].verdicts:
         head += [verdict.subject] if verdict.subject in (DIRECT, REFERENCE) else [verdict.subject, f"× {REFERENCE}"]
+    promised = any(verdict.subject == PROMISER for verdict in rows[0].verdicts)
+    head += ["promised"] if promised else []
     lines = [head]
     for row in rows:
         line = [f"{row.metric.title} [{row.metric.unit}]" if row.metric.unit else row.metric.title]
@@ -166,8 +168,20 @@ def _cells(rows: Sequence[Row]) -> tuple[list[list[str]], list[str]]:
                     if verdict.why
                     else ""
                 )
+        if promised:
+            line.append(_goal(row))
         lines.append(line)
     return lines, [f"[{mark}] {why}" for why, mark in notes.items()]
+
+
+def _goal(row: Row) -> str:
+    """What is promised of a metric, and whether that is kept."""
+    goal = row.metric.goal
+    if goal is None:
+        return ""
+    bound = "≥" if row.metric.more_is_better else "≤"
+    kept = next((verdict.goal for verdict in row.verdicts if verdict.subject == PROMISER), "")
+    return f"{bound} {goal.most:g}{'×' if goal.ratio else ''}" + (f", {kept}" if kept else "")
 
 
 def _plain(verdict: Verdict) -> dict[str, Any]:
@@ -175,6 +189,7 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
         "value": vars(verdict.value) if verdict.value else None,
         "ratio": vars(verdict.ratio) if verdict.ratio else None,
         "why_no_ratio": verdict.why,
+        "promise": verdict.goal,
         "rounds": verdict.rounds,
         "refused": verdict.refused,
         "control": verdict.subject.endswith(AGAIN),

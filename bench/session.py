@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from bench import rig, rounds, subjects
 from bench.build import build
-from bench.cases import Bench, Case, Scale
-from bench.subjects import RECIPES, Recipe, Subject
+from bench.cases.case import Bench, Case, Scale
+from bench.recipes import RECIPES, Recipe
+from bench.subjects import Subject
 
 Progress = Callable[[int, int, rounds.Outcome], None]
 
 
 @dataclass(frozen=True)
 class Order:
-    """What shall be measured. `gateways` are started by us, each under its name; a peer is a recipe's name or a URL."""
+    """What shall be measured. `gateways` are started by us, each under its name; a peer is a recipe's name or a URL.
+
+    No round is begun that would not end `within` seconds.
+    """
 
     cases: Sequence[Case]
     scale: Scale
@@ -24,6 +29,7 @@ class Order:
     gateways: Sequence[tuple[str, Recipe]]
     peers: Sequence[str] = ()
     stub_port: int = 0
+    within: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,8 @@ def carry_out(order: Order, progress: Progress) -> Run:
         gateways = [stack.enter_context(subjects.launch(recipe, stub, name=name)) for name, recipe in order.gateways]
         gateways += [_peer(stack, stub, peer) for peer in order.peers]
         steps = list(rounds.plan(order.cases, [subjects.direct(stub), *gateways], order.rounds))
-        outcomes = rounds.run(Bench(stub, order.scale, gateways), steps, lambda n, o: progress(n, len(steps), o))
+        bench = Bench(stub, order.scale, gateways)
+        outcomes = rounds.run(bench, steps, lambda n, o: progress(n, len(steps), o), order.within)
         recipes = dict.fromkeys(gateway.recipe for gateway in gateways if gateway.recipe)
         return Run(outcomes, stub.pinned, {recipe.name: subjects.version(recipe) for recipe in recipes})
 

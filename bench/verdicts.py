@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.cases import Case, Metric
+from bench.cases.case import Case, Metric
 from bench.rounds import Outcome
 
 CLEARLY = 1.5
 NOISE = 0.05
 REFERENCE = "nginx"
+PROMISER = "fastanchor"
 DIRECT = "direct"
 AGAIN = " again"  # the name of an A/A copy ends in this
 
@@ -48,6 +49,7 @@ class Verdict:
     why: str = ""
     rounds: int = 0
     refused: int = 0
+    goal: str = ""  # "met", "reached" (what is reached for), "missed", or "" where nothing is promised or known
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,20 @@ def _verdict(case: Case, metric: Metric, subject: str, mine: dict[str, list[Outc
     why = noise or _rig_bound(case, subject, mine) if ratio else ""
     if not values and refused:
         why = f"refused: {refused[0]}"
-    return Verdict(subject, Spread.of(list(values.values())), None if why else ratio, why, len(own), len(refused))
+    value, ratio = Spread.of(list(values.values())), None if why else ratio
+    return Verdict(subject, value, ratio, why, len(own), len(refused), _goal(metric, subject, value, ratio))
+
+
+def _goal(metric: Metric, subject: str, value: Spread | None, ratio: Spread | None) -> str:
+    """Whether the metric keeps its promise. Only FastAnchor has made any."""
+    goal = metric.goal
+    seen = None if goal is None else ratio if goal.ratio else value
+    if goal is None or seen is None or not subject.startswith(PROMISER):
+        return ""
+    sign = -1 if metric.more_is_better else 1
+    if sign * seen.median <= sign * goal.reach:
+        return "reached"
+    return "met" if sign * seen.median <= sign * goal.most else "missed"
 
 
 def _values(metric: Metric, subject: str, mine: dict[str, list[Outcome]]) -> dict[int, float]:

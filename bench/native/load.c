@@ -4,7 +4,7 @@
  *
  * One thread, one epoll, TCP_NODELAY. Closed loop: each connection sends its next request when the last one is answered.
  * Open loop (--rate): requests have intended send times (exponential gaps, fixed seed) and every latency counts from
- * those, so a stall is charged to all who would have come in it. What makes an answer right is said in answer.h.
+ * those, so a stall is charged to all who would have come in it; --requests bounds their number. What makes an answer right is said in answer.h.
  *
  * Talk on stdout and stdin, one JSON object a line: {"phase":"ready"} when the connections are open and warm, then it
  * waits for a line; with --hold, {"phase":"held"} when every stream has had its first event, then it goes on reading
@@ -50,11 +50,11 @@ struct conn {
 
 static int epoll_fd;
 static struct conn *conns, **parked;
-static int parked_len, connecting, next_to_connect, in_flight, held;
+static int parked_len, connecting, next_to_connect, in_flight, most_in_flight, held;
 static struct request warm_up, real, *current = &warm_up;
 static bool running, stopping;
 static uint32_t last_id;
-static uint64_t asked, answered, events_seen, late_events, bytes_seen, reconnects;
+static uint64_t intended, asked, answered, events_seen, late_events, bytes_seen, reconnects;
 static uint64_t failures[FAILURES];   /* [NONE] counts them all */
 static uint64_t go_at, stop_at, end_at, progress_at, next_intended;
 static uint64_t *backlog;         /* intended times that found no free connection: a ring */
@@ -214,7 +214,8 @@ static void next_request(struct conn *c)
         c->started = now_ns();
     }
     asked++;
-    in_flight++;
+    if (++in_flight > most_in_flight)
+        most_in_flight = in_flight;
     send_request(c);
 }
 
@@ -323,6 +324,8 @@ static void send_due(uint64_t now)
     while (next_intended <= now && next_intended < stop_at) {
         intend(next_intended);
         next_intended += (uint64_t)(-log(random_share()) / want.rate * 1e9) + 1;
+        if (++intended == want.requests)
+            next_intended = UINT64_MAX;
     }
     while (backlog_len && parked_len)
         next_request(parked[--parked_len]);
@@ -430,9 +433,9 @@ static void run(void)
 static void report(uint64_t cpu)
 {
     printf("{\"phase\":\"done\",\"requests\":%lu,\"seconds\":%.6f,\"events\":%lu,\"late_events\":%lu,\"bytes\":%lu,"
-           "\"reconnects\":%lu,\"backlog\":%zu,\"held\":%d,\"cpu_ns\":%lu,\"failures\":{",
-           answered, (double)(end_at - go_at) / 1e9, events_seen, late_events, bytes_seen, reconnects, backlog_max, held,
-           cpu);
+           "\"reconnects\":%lu,\"backlog\":%zu,\"most\":%d,\"held\":%d,\"cpu_ns\":%lu,\"failures\":{",
+           answered, (double)(end_at - go_at) / 1e9, events_seen, late_events, bytes_seen, reconnects, backlog_max,
+           most_in_flight, held, cpu);
     for (int i = NONE + 1; i < FAILURES; i++)
         printf("\"%s\":%lu,", FAILURE[i], failures[i]);
     printf("\"all\":%lu},\"first_failure\":\"", failures[NONE]);

@@ -50,9 +50,8 @@ static void read_options(int argc, char **argv)
         }
     if (want.hold)
         want.requests = (uint64_t)want.connections;
-    bool ends = want.requests || want.seconds > 0, open_ended = want.rate > 0 && want.seconds <= 0;
-    if (want.port <= 0 || want.connections <= 0 || !ends || open_ended) {
-        fprintf(stderr, "load: --port, and --requests or --seconds (an open loop needs --seconds)\n");
+    if (want.port <= 0 || want.connections <= 0 || (!want.requests && want.seconds <= 0)) {
+        fprintf(stderr, "load: --port, and --requests or --seconds\n");
         exit(2);
     }
 }

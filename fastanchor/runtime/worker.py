@@ -41,7 +41,7 @@ from fastanchor.wire.bodies import bodies
 from fastanchor.wire.coding import DecodingLimits
 from fastanchor.wire.dial import Origin
 from fastanchor.wire.hits import limit_hits
-from fastanchor.wire.limits import H2Limits, ServerLimits, WSLimits, default_connections
+from fastanchor.wire.limits import H2Limits, ServerLimits, WSLimits, default_connections, most_connections
 from fastanchor.wire.listen import serve
 from fastanchor.wire.message import Reply, Request
 from fastanchor.wire.pool import Pool
@@ -87,7 +87,7 @@ def wire_limits(server: ServerSettings) -> ServerLimits:
         pressed_idle=limits.keep_alive_pressed_seconds,
         requests=limits.requests_per_connection,
         write_stall=limits.write_stall_seconds,
-        connections=min(limits.max_connections or default_connections(), default_connections()),
+        connections=min(limits.max_connections or default_connections(), most_connections()),
         connections_per_address=limits.connections_per_address,
         connections_per_address_per_second=limits.connections_per_address_per_second,
         half_close_aborts=server.half_close_aborts,

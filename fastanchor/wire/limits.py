@@ -8,10 +8,15 @@ from dataclasses import dataclass, field
 from fastanchor._speedups.http1 import REQUEST_LIMITS, HeadLimits
 
 
-def default_connections() -> int:
-    """Just under half of the descriptors this process may open (each client may need an upstream), at most 8192."""
+def most_connections() -> int:
+    """Just under half of the descriptors this process may open: each client may need an upstream."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 8192 if soft == resource.RLIM_INFINITY else max(16, min(8192, int(soft * 0.45)))
+    return 1 << 20 if soft == resource.RLIM_INFINITY else max(16, int(soft * 0.45))
+
+
+def default_connections() -> int:
+    """As many as there may be, at most 8192."""
+    return min(8192, most_connections())
 
 
 @dataclass(frozen=True, slots=True)

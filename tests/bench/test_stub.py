@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 from typing import Any
 
 import pytest
@@ -98,10 +99,14 @@ def test_orders_are_read_from_bodies_of_any_size(running: Rig, size: int) -> Non
 
 
 def test_a_request_without_a_length_is_refused(running: Rig) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", running.stub_port, timeout=10)
-    connection.request("POST", CHAT, body=iter([b"{}"]))
-    assert connection.getresponse().status == 411
-    connection.close()
+    with socket.create_connection(("127.0.0.1", running.stub_port), timeout=10) as connection:
+        connection.sendall(b"POST %b HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n" % CHAT.encode())
+        assert connection.recv(64).startswith(b"HTTP/1.1 411 ")
+
+
+def test_an_open_loop_of_so_many_requests_ends_with_the_last(running: Rig) -> None:
+    window = running.measure(direct(running), Load(30, requests=30, rate=300, events=20, pace_ms=20))
+    assert (window.requests, window.seen["most"]) == (30, 30)
 
 
 @pytest.mark.parametrize("dialect", ["openai", "anthropic", "gemini"])

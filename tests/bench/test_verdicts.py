@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.cases import Case, Metric, Sample
+from bench.cases.case import Case, Goal, Metric, Sample
 from bench.rounds import Outcome
 from bench.verdicts import Spread, Verdict, judge
 
@@ -16,8 +16,8 @@ def never(*_: Any) -> Sample:
 
 
 def case(**more: Any) -> Case:
-    added = more.pop("added", False)
-    return Case("work", (Metric("cpu", "CPU", "µs", added=added),), never, **more)
+    of_metric = {name: more.pop(name) for name in ("added", "goal", "more_is_better") if name in more}
+    return Case("work", "work of some kind", (Metric("cpu", "CPU", "µs", **of_metric),), never, **more)
 
 
 def outcomes(of: Case, samples: dict[str, list[Sample | None]]) -> list[Outcome]:
@@ -102,3 +102,28 @@ def test_a_gateway_that_differs_from_itself_refuses_all_ratios(copy: float, refu
 
 def test_the_reference_has_no_ratio_to_itself() -> None:
     assert verdict(case(), {"nginx": cost(10), "gateway": cost(20)}, "nginx").ratio is None
+
+
+@pytest.mark.parametrize(("cpu", "goal"), [(31.0, "missed"), (30.0, "met"), (21.0, "met"), (20.0, "reached")])
+def test_a_promised_ratio_is_missed_met_or_more(cpu: float, goal: str) -> None:
+    samples = {"nginx": cost(10), "fastanchor": cost(cpu)}
+    assert verdict(case(goal=Goal(3, 2)), samples, "fastanchor").goal == goal
+
+
+@pytest.mark.parametrize(("rate", "goal"), [(5.0, "missed"), (8.5, "met"), (10.0, "reached")])
+def test_where_more_is_better_a_promise_is_a_lower_bound(rate: float, goal: str) -> None:
+    of = case(goal=Goal(0.85, 1.0), more_is_better=True)
+    assert verdict(of, {"nginx": cost(10), "fastanchor": cost(rate)}, "fastanchor").goal == goal
+
+
+def test_a_promised_value_needs_no_reference() -> None:
+    assert verdict(case(goal=Goal(24, 12, ratio=False)), {"fastanchor": cost(18)}, "fastanchor").goal == "met"
+
+
+def test_a_refused_ratio_keeps_no_promise_and_breaks_none() -> None:
+    noisy = {"nginx": cost(10), "fastanchor": cost(20), "fastanchor again": cost(30)}
+    assert verdict(case(goal=Goal(3, 2)), noisy, "fastanchor").goal == ""
+
+
+def test_nobody_else_has_promised_anything() -> None:
+    assert verdict(case(goal=Goal(3, 2)), {"nginx": cost(10), "gateway": cost(20)}).goal == ""

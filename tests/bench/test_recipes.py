@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench.recipes import RECIPES, Place, Setup
 from bench.rig import KEY
-from bench.subjects import RECIPES, Place
 from fastanchor.settings.load import read
 
 
@@ -19,4 +19,11 @@ def test_fastanchor_understands_its_configuration(tmp_path: Path) -> None:
         ("*-anthropic", ["anthropic"]), ("*-gemini", ["gemini"]), ("*", ["openai"]),
     ]  # fmt: skip
     assert [key.key for key in config.keys] == [KEY]
-    assert command[-4:] == ["--listen", "127.0.0.1:18080", "--workers", "1"]
+    assert command[-2:] == ["--listen", "127.0.0.1:18080"]
+    assert config.server.workers == 1
+
+
+def test_fastanchor_can_have_more_workers_and_ask_nobody_for_a_key(tmp_path: Path) -> None:
+    command = RECIPES["fastanchor"].prepare(Place(tmp_path, 18080, 18081, Setup(workers=2, auth=False)))
+    config = read(Path(command[command.index("--config") + 1]))
+    assert (config.server.workers, config.server.auth, config.keys) == (2, False, [])
