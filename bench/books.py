@@ -30,6 +30,7 @@ from fastanchor.store.journal import Journal, new_epoch
 from fastanchor.store.keyring import Keyring
 from fastanchor.store.keys import DATABASE, KeyStore
 from fastanchor.store.ledger import Ledger
+from fastanchor.store.limiter import Limiter
 
 COUNT = 10_000
 ROUNDS = 7
@@ -78,7 +79,7 @@ def worker_side(folder: Path) -> tuple[float, float]:
     table, _ = shm.open_tables(folder, 0)
     shm.open_account(table, "acme", 10**15, time.time())
     journal = Journal(folder / "journal", new_epoch(0))
-    books = Admission(shm.Limiter(table), journal)
+    books = Admission(Limiter(table), journal)
     ids = [f"req_{n:022x}" for n in range(COUNT)]
 
     def through(world: Snapshot) -> Callable[[int], None]:
@@ -105,7 +106,7 @@ def control_side(folder: Path) -> float:
     journal = Journal(folder / "journal", new_epoch(0))
     shm.prepare(folder, owners=10, workers=1)
     table, _ = shm.open_tables(folder, 0)
-    books = Admission(shm.Limiter(table), journal)
+    books = Admission(Limiter(table), journal)
     ledger = Ledger(folder / "ledger.db", folder / "journal")
     found = []
     for batch in range(20):

@@ -8,11 +8,18 @@ half was not built. Nothing here knows a word of the project, does I/O it was no
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from importlib.util import find_spec
 
 PURE_WANTED = os.environ.get("FASTANCHOR_PURE") == "1"
 
 
-def compiled(name: str) -> bool:
-    """Whether the compiled half of module `name` exists and is wanted."""
-    return not PURE_WANTED and find_spec(f"fastanchor._speedups._{name}") is not None
+def compiled(name: str, *needed: str) -> bool:
+    """Whether the compiled half of module `name` is wanted and there, with the names that are `needed`.
+
+    One that was built before a name was added is passed over like one that was not built.
+    """
+    module = f"fastanchor._speedups._{name}"
+    if PURE_WANTED or find_spec(module) is None:
+        return False
+    return all(hasattr(import_module(module), each) for each in needed)

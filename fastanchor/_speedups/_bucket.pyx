@@ -17,11 +17,12 @@ import os
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 
 from fastanchor._speedups._bucket_file import COUNTER_COUNT, OWNER, locked, map_file, open_lock
-from fastanchor._speedups._bucket_pure import Limit, Refused, TableFull
+from fastanchor._speedups._bucket_pure import Limit, Refused, TableFull, check_claim
 
-__all__ = ["Limit", "Refused", "Table", "TableFull"]
+__all__ = ["Claim", "Limit", "Refused", "Table", "TableFull"]
 
 cdef extern from *:
     """
@@ -243,6 +244,42 @@ cdef void adjust(int64_t *slot, Term *term, int64_t used, int64_t since, int64_t
                 return
 
 
+cdef class Claim:
+    """What the requests of one owner take, compiled; see the twin for its arguments."""
+
+    cdef readonly bytes owner
+    cdef readonly int64_t keep
+    cdef Term *_terms  # the amount says what is counted
+    cdef Py_ssize_t _count
+
+    def __cinit__(self, bytes owner not None, limits, int64_t keep):
+        cdef Term terms[LIMITS]
+        check_claim(owner, limits)
+        self.owner, self.keep = owner, keep
+        self._count = read_limits(limits, terms)
+        self._terms = <Term *>PyMem_Malloc(sizeof(Term) * (self._count + 1))  # never of no size
+        if self._terms == NULL:
+            raise MemoryError
+        memcpy(self._terms, terms, sizeof(Term) * self._count)
+
+    def __dealloc__(self):
+        PyMem_Free(self._terms)
+
+    cdef Py_ssize_t fill(self, Term *terms, int64_t *amounts) noexcept nogil:
+        """The limits with these amounts of requests, tokens and money. Returns how many there are."""
+        cdef Py_ssize_t i
+        for i in range(self._count):
+            terms[i] = self._terms[i]
+            terms[i].amount = amounts[self._terms[i].amount]
+        return self._count
+
+
+cdef int in_range(int64_t *amounts) except -1:
+    if not 0 <= amounts[0] <= MOST or not 0 <= amounts[1] <= MOST or not 0 <= amounts[2] <= BALANCE_MOST:
+        raise ValueError("a limit's cap or amount is out of range")
+    return 0
+
+
 cdef class Table:
     """One process's view of the shared table; see the twin for its arguments."""
 
@@ -297,24 +334,12 @@ cdef class Table:
     def reserve(self, bytes owner not None, limits, int64_t now, int64_t wall, int64_t keep):
         """Take every amount, or none. See `bucket`."""
         cdef Term terms[LIMITS]
-        cdef Py_ssize_t n = read_limits(limits, terms), i
-        cdef int64_t wait, old
+        cdef Py_ssize_t n = read_limits(limits, terms), i, place
+        cdef int64_t wait
         cdef int64_t *slot
-        if self.worker < 0:
-            raise ValueError("a table opened without a worker cannot reserve")
-        slot = self._pinned(owner, wall)
-        if not self._gauge(slot, terms[0].cap if n and terms[0].kind == GAUGE else -1):
-            return Refused(0, NEVER)
-        old = fa_load(slot + KEEP)
-        while old < keep and not fa_cas(slot + KEEP, old, keep):
-            old = fa_load(slot + KEEP)
-        for i in range(n):
-            wait = take(slot, &terms[i], now)
-            if wait != 0:
-                for undone in range(i):
-                    adjust(slot, &terms[<Py_ssize_t>undone], 0, 0, 0)
-                self._ungauge(slot)
-                return Refused(i, wait)
+        place = self._take(owner, terms, n, now, wall, keep, &slot, &wait)
+        if place < n:
+            return Refused(place, wait)
         return [left(slot, &terms[i], now) for i in range(n)]
 
     def settle(self, bytes owner not None, limits, used, int64_t since, int64_t now):
@@ -322,7 +347,6 @@ cdef class Table:
         cdef Term terms[LIMITS]
         cdef int64_t amounts[LIMITS]
         cdef Py_ssize_t n = read_limits(limits, terms), i = 0
-        cdef int64_t *slot
         if len(used) != n:
             raise ValueError("one amount for each limit is needed")
         for amount in used:
@@ -330,12 +354,62 @@ cdef class Table:
             if not 0 <= amounts[i] <= (BALANCE_MOST if terms[i].kind == BALANCE else MOST):
                 raise ValueError("a limit's cap or amount is out of range")
             i += 1
-        slot = self._find(owner)
-        if slot == NULL or self.worker < 0 or fa_column(self._column(slot)) <= 0:
-            return
-        for i in range(n):
-            adjust(slot, &terms[i], amounts[i], since, now)
-        self._ungauge(slot)
+        self._put(owner, terms, amounts, n, since, now)
+
+    def admit(self, tuple claims not None, int64_t tokens, int64_t money, int64_t now, int64_t wall):
+        """Take what one request of so many tokens takes of every claim, or nothing. See `bucket`."""
+        cdef Term terms[LIMITS]
+        cdef int64_t[3] amounts = [1, tokens, money]
+        cdef Py_ssize_t n, i, place, taken = 0
+        cdef int64_t wait
+        cdef int64_t *slot
+        cdef Claim claim
+        cdef list rest = []
+        in_range(amounts)
+        for item in claims:
+            claim = <Claim?>item
+            n = claim.fill(terms, amounts)
+            try:
+                place = self._take(claim.owner, terms, n, now, wall, claim.keep, &slot, &wait)
+            except TableFull:
+                self._give_back(claims, taken, amounts)
+                raise
+            if place < n:
+                self._give_back(claims, taken, amounts)
+                return Refused(len(rest) + place, wait)
+            for i in range(n):
+                rest.append(left(slot, &terms[i], now))
+            taken += 1
+        return rest
+
+    def finish(
+        self, tuple claims not None, int64_t tokens, int64_t money, int64_t requests, int64_t used_tokens,
+        int64_t used_money, int64_t since, int64_t now,
+    ):
+        """Put what the request used in the place of what it was admitted with. See `bucket`."""
+        cdef int64_t[3] amounts = [1, tokens, money], used = [requests, used_tokens, used_money]
+        in_range(amounts)
+        in_range(used)
+        self._finish(claims, len(claims), amounts, used, since, now)
+
+    def left(self, tuple claims not None, int64_t now):
+        """What is left under every limit of the claims, in order."""
+        cdef Term terms[LIMITS]
+        cdef int64_t[3] nothing = [0, 0, 0]
+        cdef Py_ssize_t n, i
+        cdef int64_t *slot
+        cdef Claim claim
+        cdef list found, rest = []
+        for item in claims:
+            claim = <Claim?>item
+            n = claim.fill(terms, nothing)
+            while True:
+                slot = self._find(claim.owner)
+                found = [left(slot, &terms[i], now) for i in range(n)]
+                if slot == NULL or self._is(slot, claim.owner):
+                    break
+            rest += found
+        return rest
 
     def remaining(self, bytes owner not None, limits, int64_t now):
         """What is left under each limit, 0 at least (a balance as it is)."""
@@ -400,6 +474,64 @@ cdef class Table:
     def bump(self, index):
         """Add one to a counter. Returns the new value."""
         return fa_add(self._counter(index), 1)
+
+    cdef Py_ssize_t _take(
+        self, bytes owner, Term *terms, Py_ssize_t n, int64_t now, int64_t wall, int64_t keep, int64_t **slot,
+        int64_t *wait,
+    ) except -1:
+        """Take every amount, or none. Returns n, or the place of the limit that refuses, with its `wait`."""
+        cdef int64_t old
+        cdef int64_t *found
+        cdef Py_ssize_t i, undone
+        if self.worker < 0:
+            raise ValueError("a table opened without a worker cannot reserve")
+        slot[0] = found = self._pinned(owner, wall)
+        wait[0] = NEVER
+        if not self._gauge(found, terms[0].cap if n and terms[0].kind == GAUGE else -1):
+            return 0
+        old = fa_load(found + KEEP)
+        while old < keep and not fa_cas(found + KEEP, old, keep):
+            old = fa_load(found + KEEP)
+        for i in range(n):
+            wait[0] = take(found, &terms[i], now)
+            if wait[0] != 0:
+                for undone in range(i):
+                    adjust(found, &terms[undone], 0, 0, 0)
+                self._ungauge(found)
+                return i
+        return n
+
+    cdef int _put(self, bytes owner, Term *terms, int64_t *used, Py_ssize_t n, int64_t since, int64_t now) except -1:
+        """Put what was used in the place of the amounts, and give the gauge back."""
+        cdef Py_ssize_t i
+        cdef int64_t *slot = self._find(owner)
+        if slot == NULL or self.worker < 0 or fa_column(self._column(slot)) <= 0:
+            return 0
+        for i in range(n):
+            adjust(slot, &terms[i], used[i], since, now)
+        self._ungauge(slot)
+        return 0
+
+    cdef int _finish(
+        self, tuple claims, Py_ssize_t count, int64_t *amounts, int64_t *used, int64_t since, int64_t now
+    ) except -1:
+        """Settle the first so many claims."""
+        cdef Term terms[LIMITS]
+        cdef int64_t each[LIMITS]
+        cdef Py_ssize_t n, i, j
+        cdef Claim claim
+        for i in range(count):
+            claim = <Claim?>claims[i]
+            n = claim.fill(terms, amounts)
+            for j in range(n):
+                each[j] = used[claim._terms[j].amount]
+            self._put(claim.owner, terms, each, n, since, now)
+        return 0
+
+    cdef int _give_back(self, tuple claims, Py_ssize_t count, int64_t *amounts) except -1:
+        """The first so many claims were taken a moment ago, for nothing."""
+        cdef int64_t[3] nothing = [0, 0, 0]
+        return self._finish(claims, count, amounts, nothing, 0, 0)
 
     cdef int64_t *_counter(self, index) except NULL:
         if not 0 <= index < COUNTER_COUNT:

@@ -46,6 +46,11 @@ WINDOW: Final = 3
 WINDOWS: Final = 4
 BALANCE: Final = 7
 
+REQUESTS: Final = 0
+TOKENS: Final = 1
+MONEY: Final = 2
+"""What a limit of a claim counts."""
+
 LIMITS: Final = 16
 MINUTE: Final = 60_000_000_000
 MOST: Final = (1 << 40) - 1
@@ -87,6 +92,48 @@ def check(limits: Sequence[Limit]) -> None:
             raise ValueError("a limit's cap or amount is out of range")
         if not 0 <= window <= _WINDOW_MOST:
             raise ValueError("a limit's window is out of range")
+
+
+def check_claim(owner: bytes, limits: Sequence[Limit]) -> None:
+    """Raises ValueError for a claim that no request could make."""
+    if len(owner) != OWNER:
+        raise ValueError(f"an owner is {OWNER} bytes")
+    check(limits)
+    if any(counts not in (REQUESTS, TOKENS, MONEY) for _, _, counts, _ in limits):
+        raise ValueError("a claim counts requests, tokens or money")
+
+
+class Claim:
+    """What the requests of one owner take.
+
+    Args:
+        limits: (kind, cap, counts, window): as for `reserve`, with what is counted in the place of the amount.
+        keep: as for `reserve`.
+    """
+
+    __slots__ = ("_limits", "keep", "owner")
+
+    def __init__(self, owner: bytes, limits: Sequence[Limit], keep: int) -> None:
+        check_claim(owner, limits)
+        self.owner = owner
+        self.keep = keep
+        self._limits = tuple(limits)
+
+    def filled(self, amounts: tuple[int, int, int]) -> list[Limit]:
+        """The limits with these amounts of requests, tokens and money."""
+        return [(kind, cap, amounts[counts], window) for kind, cap, counts, window in self._limits]
+
+    def counted(self, amounts: tuple[int, int, int]) -> list[int]:
+        """What each limit counts of these amounts."""
+        return [amounts[counts] for _, _, counts, _ in self._limits]
+
+
+def in_range(amounts: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The amounts. Raises ValueError for one that no limit can count."""
+    requests, tokens, money = amounts
+    if not 0 <= requests <= MOST or not 0 <= tokens <= MOST or not 0 <= money <= _BALANCE_MOST:
+        raise ValueError("a limit's cap or amount is out of range")
+    return amounts
 
 
 class Table:
@@ -161,6 +208,43 @@ class Table:
             for limit, amount in zip(limits, used, strict=True):
                 self._adjust(at, limit, amount, since, now)
             self._hold(at, -1)
+
+    def admit(self, claims: tuple[Claim, ...], tokens: int, money: int, now: int, wall: int) -> list[int] | Refused:
+        """Take what one request of so many tokens takes of every claim, or nothing. See `bucket`."""
+        amounts = in_range((1, tokens, money))
+        left: list[int] = []
+        for i, claim in enumerate(claims):
+            found: list[int] | Refused | None = None
+            try:
+                found = self.reserve(claim.owner, claim.filled(amounts), now, wall, claim.keep)
+            finally:
+                if not isinstance(found, list):
+                    self._finish(claims[:i], amounts, (0, 0, 0), 0, 0)
+            if isinstance(found, Refused):
+                return Refused(len(left) + found.place, found.wait)
+            left += found
+        return left
+
+    def finish(
+        self, claims: tuple[Claim, ...], tokens: int, money: int, requests: int, used_tokens: int, used_money: int,
+        since: int, now: int,
+    ) -> None:
+        """Put what the request used in the place of what it was admitted with. See `bucket`."""
+        amounts, used = in_range((1, tokens, money)), in_range((requests, used_tokens, used_money))
+        self._finish(claims, amounts, used, since, now)
+
+    def _finish(
+        self, claims: tuple[Claim, ...], amounts: tuple[int, int, int], used: tuple[int, int, int], since: int, now: int
+    ) -> None:
+        for claim in claims:
+            self.settle(claim.owner, claim.filled(amounts), claim.counted(used), since, now)
+
+    def left(self, claims: tuple[Claim, ...], now: int) -> list[int]:
+        """What is left under every limit of the claims, in order."""
+        rest: list[int] = []
+        for claim in claims:
+            rest += self.remaining(claim.owner, claim.filled((0, 0, 0)), now)
+        return rest
 
     def remaining(self, owner: bytes, limits: Sequence[Limit], now: int) -> list[int]:
         """What is left under each limit, 0 at least (a balance as it is)."""
@@ -364,5 +448,6 @@ def _counter(index: int) -> int:
     return COUNTERS // 8 + index
 
 
-__all__ = ["BALANCE", "GAUGE", "MINUTE", "MOST", "NEVER", "NOT_OPEN", "RATE", "RATES", "WINDOW", "WINDOWS", "WORDS",
-           "Limit", "Refused", "Table", "TableError", "TableFull", "check", "cost", "span"]
+__all__ = ["BALANCE", "GAUGE", "MINUTE", "MONEY", "MOST", "NEVER", "NOT_OPEN", "RATE", "RATES", "REQUESTS", "TOKENS",
+           "WINDOW", "WINDOWS", "WORDS", "Claim", "Limit", "Refused", "Table", "TableError", "TableFull", "check",
+           "check_claim", "cost", "span"]

@@ -14,6 +14,11 @@ under each limit, or `Refused`. Each success holds one unit of the gauge (its ca
 where it comes first) until `settle(owner, limits, used, since, now)`, which puts the used amounts in the place of those
 reserved at `since`. The caller settles once.
 
+A request that several owners answer for (the maker of it, and a group that he belongs to) is admitted by all of them or
+by none: `Table.admit(claims, tokens, money, now, wall)` takes of each `Claim` in turn what one request of so many
+tokens and so much money takes of its limits, gives everything back when one refuses, and returns what is left under
+all limits in order. `Table.finish` settles the same claims. A claim is made once and used for many requests.
+
 Rules:
 - Clocks are arguments: `now` in nanoseconds since boot (rates), `wall` in unix nanoseconds (idle slots).
 - `keep` is the unix time until which the owner's slot means something; later it may be taken for another owner. A slot
@@ -39,20 +44,23 @@ from fastanchor._speedups._bucket_pure import (
     BALANCE,
     GAUGE,
     MINUTE,
+    MONEY,
     MOST,
     NEVER,
     NOT_OPEN,
     RATE,
+    REQUESTS,
+    TOKENS,
     WINDOW,
     Limit,
     Refused,
     TableFull,
 )
 
-if TYPE_CHECKING or not compiled("bucket"):
-    from fastanchor._speedups._bucket_pure import Table
+if TYPE_CHECKING or not compiled("bucket", "Claim"):
+    from fastanchor._speedups._bucket_pure import Claim, Table
 else:
-    from fastanchor._speedups._bucket import Table
+    from fastanchor._speedups._bucket import Claim, Table
 
-__all__ = ["BALANCE", "GAUGE", "MINUTE", "MOST", "NEVER", "NOT_OPEN", "RATE", "WINDOW", "Limit", "Refused", "Table",
-           "TableError", "TableFull", "prepare"]
+__all__ = ["BALANCE", "GAUGE", "MINUTE", "MONEY", "MOST", "NEVER", "NOT_OPEN", "RATE", "REQUESTS", "TOKENS", "WINDOW",
+           "Claim", "Limit", "Refused", "Table", "TableError", "TableFull", "prepare"]

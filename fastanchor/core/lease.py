@@ -8,7 +8,7 @@ from fastanchor.core.usage import Usage
 
 
 class Lease(Protocol):
-    """What admission reserved for one request (see `store.shm.Ticket`)."""
+    """What admission reserved for one request (see `store.limiter.Ticket`)."""
 
     def settle(self, usage: Usage, cost: int) -> None:
         """Replace the reservation by what was really used. `cost` in micro-dollars. Later calls do nothing."""

@@ -44,6 +44,7 @@ class Principal:
     limits: Plan | None = None  # the key's own, narrower than the plan's
     expires: float | None = None  # unix seconds
     addresses: tuple[str, ...] = field(default_factory=tuple)  # networks in CIDR form; empty: any
+    shared: Plan | None = None  # the organisation's limits and credits, over all its keys at once
 
     def allows_model(self, model: str) -> bool:
         """Whether both the key and its plan let this model through."""

@@ -21,6 +21,7 @@ class Snapshot:
     channels: tuple[Channel, ...] = ()
     routes: tuple[Route, ...] = ()
     plans: dict[str, Plan] = field(default_factory=dict)
+    organizations: dict[str, Plan] = field(default_factory=dict)  # what each is held to over all its keys
     keys: dict[bytes, Principal] = field(default_factory=dict)
     cards: dict[str, ModelCard] = field(default_factory=dict)
     auth: bool = True

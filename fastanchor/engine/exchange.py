@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fastanchor.dialects.relay import Relay
     from fastanchor.dialects.splice import Transcript
     from fastanchor.store.admission import Admission
-    from fastanchor.store.shm import Ticket
+    from fastanchor.store.limiter import Ticket
     from fastanchor.wire.message import Request
 
 

@@ -43,7 +43,7 @@ from fastanchor.policy.asked import Asked, Candidate
 from fastanchor.policy.plan import Plan
 from fastanchor.store.admission import Admission
 from fastanchor.store.keyring import Keyring
-from fastanchor.store.shm import Strangers
+from fastanchor.store.limiter import Strangers
 from fastanchor.wire import errors as wire
 from fastanchor.wire.coding import DecodingLimits
 from fastanchor.wire.message import Reply, Request

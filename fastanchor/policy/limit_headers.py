@@ -6,7 +6,8 @@
     X-Remaining-Credits                                         dollars with two decimals
 
 Of several limits on the same thing the one of the shortest span is told, as the vendors do. A plan without a limit on
-requests tells its concurrent requests in their place. A reset is when the limit is whole again.
+requests tells its concurrent requests in their place. Where the key and its organisation both have that limit, the one
+that leaves less is told. A reset is when the limit is whole again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from functools import lru_cache
 from math import ceil
 from typing import TypeAlias
 
-from fastanchor.policy.limits import Rule, Terms
+from fastanchor.policy.limits import Bound, Terms
 from fastanchor.policy.windows import Windows
 
 Fields: TypeAlias = list[tuple[bytes, bytes]]
@@ -41,53 +42,61 @@ class LimitHeaders:
         form = "anthropic-ratelimit-{1}-{0}" if anthropic else "x-ratelimit-{0}-{1}"
         write = rfc_3339 if anthropic else in_seconds
         self._requests, self._tokens = (
-            [_Shown(form.replace("{1}", what), *chosen, write)] if (chosen := _chosen(names, terms)) else []
+            _chosen(names, terms, form.replace("{1}", what), write)
             for what, names in (("requests", REQUESTS), ("tokens", TOKENS))
         )
 
     def fields(self, remaining: Sequence[int], balance: int | None, now: Windows, unix: float) -> Fields:
         """Fields of an answer; `remaining` in the order of the terms, `balance` in micro-dollars or None."""
         fields: Fields = []
-        for shown in self._requests:
-            wait, left = shown.add(fields, remaining, now, unix)
-            fields += (
-                (b"x-ratelimit-limit", shown.limit[1]),
-                (b"x-ratelimit-remaining", left),
-                (b"x-ratelimit-reset", b"%d" % ceil(unix + wait)),
-            )
-        for shown in self._tokens:
-            shown.add(fields, remaining, now, unix)
+        if self._requests:
+            shown = self._requests[0] if len(self._requests) == 1 else _tightest(self._requests, remaining)
+            left = remaining[shown.place]
+            wait = shown.wait(left, now, unix)
+            text = b"%d" % left
+            fields = [
+                shown.limit, (shown.remaining, text), (shown.reset, shown.write(unix, wait)), shown.plain_limit,
+                (b"x-ratelimit-remaining", text), (b"x-ratelimit-reset", b"%d" % ceil(unix + wait)),
+            ]  # fmt: skip
+        if self._tokens:
+            shown = self._tokens[0] if len(self._tokens) == 1 else _tightest(self._tokens, remaining)
+            left = remaining[shown.place]
+            reset = shown.write(unix, shown.wait(left, now, unix))
+            fields += (shown.limit, (shown.remaining, b"%d" % left), (shown.reset, reset))
         if balance is not None:
             fields.append((b"x-remaining-credits", dollars(balance)))
         return fields
 
 
 class _Shown:
-    """Three fields: limit, remaining, reset."""
+    """A limit that may be told: its place among the terms, and what its three fields need."""
 
-    __slots__ = ("_cap", "_per_minute", "_place", "_remaining", "_reset", "_window", "_write", "limit")
+    __slots__ = ("_cap", "_end", "_per_minute", "limit", "place", "plain_limit", "remaining", "reset", "write")
 
-    def __init__(self, form: str, place: int, rule: Rule, cap: int, write: Reset) -> None:
-        self._place, self._cap, self._write = place, cap, write
-        self._window, self._per_minute = rule.window, rule.per_minute
-        self._remaining = form.format("remaining").encode()
-        self._reset = form.format("reset").encode()
+    def __init__(self, form: str, place: int, bound: Bound, write: Reset) -> None:
+        rule, cap, _ = bound
+        self.place, self.write = place, write
+        self._cap = cap
+        self._per_minute = rule.per_minute
+        self._end = f"{rule.window}_end" if rule.window else ""
+        self.remaining = form.format("remaining").encode()
+        self.reset = form.format("reset").encode()
         self.limit = (form.format("limit").encode(), b"%d" % cap)
+        self.plain_limit = (b"x-ratelimit-limit", self.limit[1])
 
-    def add(self, fields: Fields, remaining: Sequence[int], now: Windows, unix: float) -> tuple[float, bytes]:
-        """Add the fields. Returns the seconds until the limit is whole again, and what remains."""
-        left = remaining[self._place]
+    def wait(self, left: int, now: Windows, unix: float) -> float:
+        """Seconds until the limit is whole again."""
         if self._per_minute:
-            wait = (self._cap - left) * 60.0 / self._cap
-        else:
-            wait = now.end(self._window) - unix if self._window else 0.0
-        shown = b"%d" % left
-        fields += (self.limit, (self._remaining, shown), (self._reset, self._write(unix, wait)))
-        return wait, shown
+            return (self._cap - left) * 60.0 / self._cap
+        return getattr(now, self._end) - unix if self._end else 0.0
+
+
+def _tightest(shown: Sequence[_Shown], remaining: Sequence[int]) -> _Shown:
+    return min(shown, key=lambda one: remaining[one.place])
 
 
 def in_seconds(unix: float, wait: float) -> bytes:
-    return duration(wait)
+    return _seconds(ceil(wait)) if wait >= 1 else duration(wait)
 
 
 def rfc_3339(unix: float, wait: float) -> bytes:
@@ -108,14 +117,22 @@ def duration(seconds: float) -> bytes:
     """Go's form, as OpenAI sends it: `12ms`, `1s`, `6m0s`, `23h59m1s`."""
     if seconds < 1:
         return b"%dms" % ceil(seconds * 1000) if seconds > 0 else b"0s"
-    minutes, rest = divmod(ceil(seconds), 60)
+    return _seconds(ceil(seconds))
+
+
+@lru_cache(maxsize=4096)
+def _seconds(seconds: int) -> bytes:
+    minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return b"%dh%dm%ds" % (hours, minutes, rest)
     return b"%dm%ds" % (minutes, rest) if minutes else b"%ds" % rest
 
 
-def _chosen(names: tuple[str, ...], terms: Terms) -> tuple[int, Rule, int] | None:
-    """The first of the names that is limited: its place among the terms, itself, its cap."""
-    found = {rule.name: (i, rule, cap) for i, (rule, cap) in enumerate(terms.rules)}
-    return next((found[name] for name in names if name in found), None)
+def _chosen(names: tuple[str, ...], terms: Terms, form: str, write: Reset) -> tuple[_Shown, ...]:
+    """The limits by the first of the names that the key or its organisation is limited by."""
+    for name in names:
+        found = [(place, bound) for place, bound in enumerate(terms.bounds) if bound.rule.name == name]
+        if found:
+            return tuple(_Shown(form, place, bound, write) for place, bound in found)
+    return ()

@@ -2,6 +2,7 @@
 
 Rules:
 - A key's own limit and its plan's both hold: the narrower of the two is the cap. 0 is no limit.
+- An organisation's limits hold over all its keys together, beside those of each key, and are taken in the same step.
 - A request reserves an estimate: its prompt, and as many tokens as it may generate (`max_tokens`; without that the
   plan's `max_tokens_per_request`, the model's most or DEFAULT_OUTPUT, whichever is least) times its choices.
 - `max_tokens_per_request` bounds the prompt and the `max_tokens` of a request, each by itself. A larger `max_tokens` is
@@ -16,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from fastanchor._speedups.bucket import GAUGE, MOST, NOT_OPEN, RATE, WINDOW, Limit
+from fastanchor._speedups.bucket import BALANCE, GAUGE, MONEY, MOST, NOT_OPEN, RATE, REQUESTS, TOKENS, WINDOW, Claim
 from fastanchor.core.call import Call
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.model import ModelCard
@@ -63,17 +64,28 @@ RULES: Final = (
 )
 
 
+class Bound(NamedTuple):
+    """A rule with its cap, and who sets it: `plan 'free'`, `organization 'acme'`."""
+
+    rule: Rule
+    cap: int
+    whose: str
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The limits of one key, compiled: `rules` with their caps in the order in which they are taken.
+    """The limits of one key, compiled: `bounds` in the order in which they are taken, the key's `own` first and then
+    the organisation's.
 
-    `tightest` is the smallest cap on tokens; `metered`: the organisation's credits pay for it.
+    `tightest` is the smallest cap on tokens, `max_tokens` that of one request (0: none) and `max_tokens_whose` who sets
+    it; `metered`: the organisation's credits pay.
     """
 
-    plan: str
-    rules: tuple[tuple[Rule, int], ...]
+    bounds: tuple[Bound, ...]
+    own: int
     tightest: int
     max_tokens: int
+    max_tokens_whose: str
     cap_max_tokens: bool
     metered: bool
     markup: int
@@ -89,23 +101,33 @@ class Demand(NamedTuple):
 
 def terms(principal: Principal) -> Terms:
     """The terms of a key."""
-    plan, own = principal.plan, principal.limits
-    caps = ((rule, _narrower(plan, own, rule.name)) for rule in RULES)
-    rules = tuple((rule, min(cap, MOST)) for rule, cap in caps if cap)
+    plan, shared = principal.plan, principal.shared
+    own = _bounds(f"plan '{plan.name}'", plan, principal.limits)
+    all_of_them = own if shared is None else own + _bounds(f"organization '{shared.name}'", shared, None)
+    whose, max_tokens = f"plan '{plan.name}'", _narrower(plan, principal.limits, "max_tokens_per_request")
+    if shared is not None and 0 < shared.max_tokens_per_request < (max_tokens or MOST):
+        whose, max_tokens = f"organization '{shared.name}'", shared.max_tokens_per_request
     return Terms(
-        plan.name,
-        rules,
-        min((cap for rule, cap in rules if rule.tokens), default=MOST),
-        _narrower(plan, own, "max_tokens_per_request"),
+        all_of_them,
+        len(own),
+        min((bound.cap for bound in all_of_them if bound.rule.tokens), default=MOST),
+        max_tokens,
+        whose,
         plan.cap_max_tokens,
-        plan.credits is not None,
+        plan.credits is not None or (shared is not None and shared.credits is not None),
         plan.markup,
     )
 
 
+def _bounds(whose: str, plan: Plan, own: Plan | None) -> tuple[Bound, ...]:
+    caps = ((rule, _narrower(plan, own, rule.name)) for rule in RULES)
+    return tuple(Bound(rule, min(cap, MOST), whose) for rule, cap in caps if cap)
+
+
 def _narrower(plan: Plan, own: Plan | None, name: str) -> int:
-    caps: list[int] = [getattr(plan, name), 0 if own is None else getattr(own, name)]
-    return min((cap for cap in caps if cap > 0), default=0)
+    cap: int = getattr(plan, name)
+    other: int = 0 if own is None else getattr(own, name)
+    return min(cap, other) if cap > 0 and other > 0 else max(cap, other, 0)
 
 
 def demand(call: Call, terms: Terms, card: ModelCard | None) -> Demand:
@@ -154,7 +176,7 @@ def _within_request(prompt: int, asked: int | None, terms: Terms) -> int | None:
 
 
 def _allowance(terms: Terms) -> str:
-    return f"the plan '{terms.plan}' allows max_tokens_per_request = {terms.max_tokens}"
+    return f"the {terms.max_tokens_whose} allows max_tokens_per_request = {terms.max_tokens}"
 
 
 def _output(asked: int | None, card: ModelCard | None) -> int:
@@ -164,48 +186,49 @@ def _output(asked: int | None, card: ModelCard | None) -> int:
 
 
 def _too_large(tokens: int, terms: Terms) -> Fault:
-    rule, cap = next((rule, cap) for rule, cap in terms.rules if rule.tokens and cap < tokens)
+    bound = next(bound for bound in terms.bounds if bound.rule.tokens and bound.cap < tokens)
     return Fault(
         Kind.INVALID_REQUEST,
-        f"The request may take about {tokens} tokens; the plan '{terms.plan}' allows {rule.name} = {cap}.",
+        f"The request may take about {tokens} tokens; the {bound.whose} allows {bound.rule.name} = {bound.cap}.",
     )
 
 
 class Frame:
     """The terms within one hour: everything about a request's limits that does not change from request to request.
 
-    It holds from `since` to before `until` (unix seconds). `keep` is the unix time, in nanoseconds, until which the
-    key's counters mean something.
+    It holds from `since` to before `until` (unix seconds). `claims` are what is taken: of the key, and of the
+    organisation where that has limits or pays.
     """
 
-    __slots__ = ("_counts", "_parts", "keep", "since", "until", "windows")
+    __slots__ = ("claims", "since", "until", "windows")
 
-    def __init__(self, terms: Terms, now: Windows) -> None:
-        numbers = {"": 0, "hour": now.hour, "day": now.day, "month": now.month}
-        self._parts = [(rule.kind, cap, rule.tokens, numbers[rule.window]) for rule, cap in terms.rules]
-        self._counts = [rule.tokens for rule, _ in terms.rules]
+    def __init__(self, terms: Terms, key: bytes, organization: bytes, now: Windows) -> None:
         self.windows = now
         self.since, self.until = now.hour_end - HOUR, now.hour_end
-        ends = [now.end(rule.window) for rule, _ in terms.rules if rule.window]
-        self.keep = max([now.hour_end + RATE_KEEP, *ends]) * SECOND
+        own, shared = terms.bounds[: terms.own], terms.bounds[terms.own :]
+        self.claims: tuple[Claim, ...] = (_claim(key, own, now, metered=False),)
+        if shared or terms.metered:
+            self.claims += (_claim(organization, shared, now, metered=terms.metered),)
 
-    def limits(self, tokens: int) -> list[Limit]:
-        """The limits of one request, in the order of the terms."""
-        return [(kind, cap, tokens if counts else 1, number) for kind, cap, counts, number in self._parts]
 
-    def used(self, requests: int, tokens: int) -> list[int]:
-        """What to settle for, in the same order."""
-        if not 0 <= tokens <= MOST:
-            tokens = 0 if tokens < 0 else MOST
-        return [tokens if counts else requests for counts in self._counts]
+def _claim(owner: bytes, bounds: tuple[Bound, ...], now: Windows, *, metered: bool) -> Claim:
+    """What a request takes of one owner. It counts until the last of the windows has ended."""
+    numbers = {"": 0, "hour": now.hour, "day": now.day, "month": now.month}
+    limits = [
+        (rule.kind, cap, TOKENS if rule.tokens else REQUESTS, numbers[rule.window]) for rule, cap, _ in bounds
+    ]
+    if metered:
+        limits.append((BALANCE, 0, MONEY, 0))
+    ends = [now.end(rule.window) for rule, _, _ in bounds if rule.window]
+    return Claim(owner, limits, max([now.hour_end + RATE_KEEP, *ends]) * SECOND)
 
 
 def rate_limited(terms: Terms, place: int, wait: int, now: Windows, unix: float) -> Fault:
-    """The fault of a refusal by the limit at `place`, which would admit in `wait` nanoseconds where that is known."""
-    rule, cap = terms.rules[place]
+    """The fault of a refusal by the bound at `place`, which would admit in `wait` nanoseconds where that is known."""
+    rule, cap, whose = terms.bounds[place]
     known = now.end(rule.window) - unix if rule.window else wait / SECOND
     seconds = known if known > 0 else BUSY_WAIT
-    message = f"Rate limit exceeded: {rule.name} = {cap} (plan '{terms.plan}')."
+    message = f"Rate limit exceeded: {rule.name} = {cap} ({whose})."
     return Fault(Kind.RATE_LIMIT, message, retry_after=seconds)
 
 

@@ -19,6 +19,7 @@ from fastanchor.store.bookkeeper import JOURNAL
 from fastanchor.store.journal import Journal, new_epoch
 from fastanchor.store.journal_sync import JournalSync
 from fastanchor.store.keyring import Keyring
+from fastanchor.store.limiter import Limiter, Strangers
 from fastanchor.store.sqlite import StoreError
 
 log = logging.getLogger("fastanchor")
@@ -42,8 +43,8 @@ class Books:
         self.journal = Journal(state_dir / JOURNAL, new_epoch(seat), keep_unsynced=ledger.fsync != "none")
         self.sync = JournalSync(self.journal, ledger.fsync, ledger.group_seconds)
         durable = self.sync.durable if ledger.fsync == "every" else None
-        self.admission = Admission(shm.Limiter(self.limits), self.journal, durable=durable)
-        self.strangers = shm.Strangers(self.addresses)
+        self.admission = Admission(Limiter(self.limits), self.journal, durable=durable)
+        self.strangers = Strangers(self.addresses)
         self.ring = ring
         self._heard = trio.current_time()
         self._ledger_trouble = ""
@@ -57,7 +58,7 @@ class Books:
 
     async def replan(self, settings: Settings) -> None:
         """Take over the plans of a new configuration. Many keys take a while: in a thread."""
-        self.ring.replan(settings.snapshot.plans)
+        self.ring.replan(settings.snapshot.plans, settings.snapshot.organizations)
         try:
             await trio.to_thread.run_sync(self.ring.refresh)
         except StoreError as error:

@@ -103,7 +103,7 @@ class Instance:
 
         def main(lifeline: int, seat: int) -> None:
             settings = self.settings  # those in force: what the file says by now is for the next reload
-            self.ring.replan(settings.snapshot.plans)
+            self.ring.replan(settings.snapshot.plans, settings.snapshot.organizations)
             opening.refresh(self.ring)
             run_worker(settings, post, seat, self.load, lifeline)
 

@@ -49,7 +49,7 @@ class Office:
     def take(self, settings: Settings) -> None:
         """Take over a new configuration."""
         self.settings = settings
-        self.ring.replan(settings.snapshot.plans)
+        self.ring.replan(settings.snapshot.plans, settings.snapshot.organizations)
         self.refresh()
         self.keeper.expect([*settings.snapshot.keys.values(), *self.ring.keys.values()])
 

@@ -23,7 +23,7 @@ BUSY_MILLISECONDS = 500
 
 def keys(state_dir: Path, settings: Settings) -> Keyring:
     """The keys of the store."""
-    ring = Keyring(state_dir / DATABASE, settings.snapshot.plans)
+    ring = Keyring(state_dir / DATABASE, settings.snapshot.plans, settings.snapshot.organizations)
     refresh(ring)
     return ring
 

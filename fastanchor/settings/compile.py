@@ -63,6 +63,7 @@ def compile_settings(
         channels=channels,
         routes=routes,
         plans=principals.plans,
+        organizations=principals.organizations,
         keys=principals.keys,
         cards=compile_cards(config, cards),
         auth=auth,

@@ -21,6 +21,7 @@ class Principals:
     """`keys` by digest; `admin_digest` is empty without an admin key."""
 
     plans: dict[str, Plan]
+    organizations: dict[str, Plan]
     keys: dict[bytes, Principal]
     admin_digest: bytes
 
@@ -28,10 +29,14 @@ class Principals:
 def compile_principals(config: schema.Config, context: Context) -> Principals:
     """Plans, keys and the admin key; problems go to the context."""
     plans = {name: _plan(name, plan) for name, plan in config.plans.items()}
+    organizations = {name: _organization(name, limits) for name, limits in config.organizations.items()}
     admin = config.admin.key or (f"env:{ADMIN_VARIABLE}" if context.environ.get(ADMIN_VARIABLE) else None)
     secret = context.secret(admin, "admin.key") if admin else None
     admin_digest = context.digest(secret) if secret else b""
-    return Principals(plans, _keys(_sources(config, context.environ), plans, admin_digest, context), admin_digest)
+    keys = _keys(_sources(config, context.environ), plans, admin_digest, context)
+    for digest, holder in keys.items():
+        keys[digest] = replace(holder, shared=organizations.get(holder.organization))
+    return Principals(plans, organizations, keys, admin_digest)
 
 
 def _sources(config: schema.Config, environ: Mapping[str, str]) -> list[schema.Key]:
@@ -44,12 +49,20 @@ def _plan(name: str, plan: schema.Plan) -> Plan:
     return replace(
         _limits(name, plan),
         cap_max_tokens=plan.cap_max_tokens,
-        credits=None if plan.credits_usd is None else round(plan.credits_usd * MICRO),
+        credits=_micro(plan.credits_usd),
         models=tuple(plan.models),
         endpoints=tuple(plan.endpoints),
         priority=plan.priority,
         markup=round(plan.markup_percent * MICRO / 100),
     )
+
+
+def _organization(name: str, limits: schema.Organization) -> Plan:
+    return replace(_limits(name, limits), credits=_micro(limits.credits_usd))
+
+
+def _micro(dollars: float | None) -> int | None:
+    return None if dollars is None else round(dollars * MICRO)
 
 
 def _limits(name: str, limits: schema.PlanLimits) -> Plan:

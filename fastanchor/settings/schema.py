@@ -182,6 +182,12 @@ class Plan(PlanLimits, frozen=True, kw_only=True):
     markup_percent: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
 
 
+class Organization(PlanLimits, frozen=True, kw_only=True):
+    """Limits over all keys of an organisation at once. With `credits_usd` every key of it is metered."""
+
+    credits_usd: Dollars | None = None
+
+
 class Key(Section, frozen=True, kw_only=True):
     """`limits` narrow the plan's; `expires` is a date and time with an offset; `addresses` are networks (CIDR)."""
 
@@ -299,6 +305,7 @@ class Config(Section, frozen=True, kw_only=True):
     admin: Admin = field(default_factory=Admin)
     keys: list[Key] = []
     plans: dict[Name, Plan] = {}
+    organizations: dict[Text, Organization] = {}
     channels: list[Channel] = []
     routes: list[Route] = []
     prices: dict[Text, Price] = {}

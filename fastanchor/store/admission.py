@@ -19,8 +19,8 @@ from fastanchor.core.principal import Principal
 from fastanchor.core.receipt import Receipt
 from fastanchor.policy.limits import Demand
 from fastanchor.store.journal import Journal, JournalFailed
+from fastanchor.store.limiter import Limiter, Ticket
 from fastanchor.store.records import Open, Try
-from fastanchor.store.shm import Limiter, Ticket
 
 RETRY_AFTER = 1.0
 """Seconds after which a client may find the journal writable again."""
@@ -54,7 +54,7 @@ class Admission:
         if ticket.metered and self.journal.blocked:
             ticket.release()
             raise Fault(Kind.LEDGER_UNAVAILABLE, retry_after=RETRY_AFTER)
-        ticket.request_id, ticket.model, ticket.demand = request_id, model, demand
+        ticket.request_id, ticket.model = request_id, model
         return ticket
 
     def attempt(self, ticket: Ticket, channel: str, model: str) -> None:

@@ -5,7 +5,8 @@ Rules:
   journals grow, and balances are what admission last knew.
 - Accounts are opened before a key is used: until then its requests are answered with 503.
 - It may be called from any thread; one at a time does something.
-- The starting credits of a plan are granted to an organisation once, however many of its keys have the plan.
+- The starting credits of a plan are granted to an organisation once, however many of its keys have the plan; those of
+  the organisation itself once, beside them.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ class Bookkeeper:
         self._lock = threading.RLock()
         self._ledger: Ledger | None = None
         self._unsure: set[str] = set()
-        self._wanted: dict[tuple[str, str], int] = {}  # (organisation, plan) → starting credits
-        self._opened: set[tuple[tuple[str, str], int]] = set()
+        self._wanted: dict[str, Grant] = {}  # starting credits by their id
+        self._opened: set[Grant] = set()
         self._expired = 0.0
         self.trouble = ""
         self.records = 0
@@ -97,9 +98,7 @@ class Bookkeeper:
         """Open the accounts of these keys' organisations, now or as soon as the ledger can be used."""
         with self._lock:
             for principal in principals:
-                credits, pair = principal.plan.credits, (principal.organization, principal.plan.name)
-                if credits is not None and (pair, credits) not in self._opened:
-                    self._wanted[pair] = credits
+                self._wanted |= {grant.id: grant for grant in starting_credits(principal) if grant not in self._opened}
         self._try(self._open_accounts)
 
     def step(self) -> bool:
@@ -185,22 +184,17 @@ class Bookkeeper:
     def _open_accounts(self) -> None:
         if not self._wanted:
             return
-        ledger, wall, wanted = self.ledger, self._wall(), dict(self._wanted)
-        grants = {
-            (organization, plan): Grant(f"plan:{plan}:{organization}", organization, credits, f"plan {plan}")
-            for (organization, plan), credits in wanted.items()
-        }
-        new = ledger.grant_all(grants.values(), wall)
+        ledger, wall, grants = self.ledger, self._wall(), list(self._wanted.values())
+        new = ledger.grant_all(grants, wall)
         accounts = ledger.accounts()
-        for (organization, _), grant in grants.items():
+        for grant in grants:
             if grant.id in new:
-                shm.add_credits(self._table, organization, grant.amount, wall)
-            account = accounts.get(organization)
-            shm.open_account(self._table, organization, account.available if account else 0, wall)
-            self._unsure.add(organization)
-        self._opened |= wanted.items()
-        for pair in wanted:
-            del self._wanted[pair]
+                shm.add_credits(self._table, grant.organization, grant.amount, wall)
+            account = accounts.get(grant.organization)
+            shm.open_account(self._table, grant.organization, account.available if account else 0, wall)
+            self._unsure.add(grant.organization)
+        self._opened.update(grants)
+        self._wanted.clear()
 
     def top_up(self, id: str, organization: str, micro: int, reason: str) -> bool:
         """Give credits, once per `id`. Returns whether this was the first time. Raises StoreError."""
@@ -210,6 +204,17 @@ class Bookkeeper:
                 shm.add_credits(self._table, organization, micro, self._wall())
                 self._unsure.add(organization)
             return first
+
+
+def starting_credits(principal: Principal) -> list[Grant]:
+    """What a key's plan and its organisation bring when they are first heard of."""
+    organization, plan, shared = principal.organization, principal.plan, principal.shared
+    grants = []
+    if plan.credits is not None:
+        grants.append(Grant(f"plan:{plan.name}:{organization}", organization, plan.credits, f"plan {plan.name}"))
+    if shared is not None and shared.credits is not None:
+        grants.append(Grant(f"organization:{organization}", organization, shared.credits, "organization"))
+    return grants
 
 
 def unfolded(folder: Path, sizes: Mapping[str, int]) -> int:

@@ -40,21 +40,24 @@ class Keyring:
     Args:
         path: the database of `keys.KeyStore`; one that is not there yet has no keys.
         plans: the configured plans. A key whose plan is not among them is not let in.
+        organizations: what organisations are held to as a whole.
     """
 
-    def __init__(self, path: Path, plans: Mapping[str, Plan]) -> None:
+    def __init__(self, path: Path, plans: Mapping[str, Plan], organizations: Mapping[str, Plan] | None = None) -> None:
         self._path = path
         self._plans = plans
+        self._organizations = organizations or {}
         self._digests: dict[str, tuple[bytes, ...]] = {}  # key id → digests of its secrets
         self._shared: dict[str, Any] = {}  # lists that many keys have in common, by their JSON
         self._version = 0
         self._lock = threading.Lock()  # one refresh at a time, from whatever thread
         self.keys: dict[bytes, Principal] = {}
 
-    def replan(self, plans: Mapping[str, Plan]) -> None:
-        """Take over other plans, with the next `refresh`; it reads every key again, but only if a plan has changed."""
-        if dict(plans) != dict(self._plans):
-            self._plans = plans
+    def replan(self, plans: Mapping[str, Plan], organizations: Mapping[str, Plan] | None = None) -> None:
+        """Take over other plans, with the next `refresh`; it reads every key again, but only if something changed."""
+        shared = organizations or {}
+        if (dict(plans), dict(shared)) != (dict(self._plans), dict(self._organizations)):
+            self._plans, self._organizations = plans, shared
             self._version = 0
 
     def refresh(self) -> list[Principal]:
@@ -143,6 +146,7 @@ class Keyring:
             limits=limits_of(limits, name),
             expires=min(ends, default=None),
             addresses=self._list(addresses, tuple),
+            shared=self._organizations.get(organization),
         )
 
     def _list(self, text: str, kind: type) -> Any:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fastanchor.core.principal import Principal
-from fastanchor.store import shm
 from fastanchor.store.journal import Journal, new_epoch
+from fastanchor.store.limiter import organization_owner
 from tests.control.asgi import OPERATOR, PLANS, Desk
 from tests.kit.receipts import STARTED, opened, receipt
 
@@ -117,7 +117,7 @@ async def test_a_top_up_counts_once(office: Desk) -> None:
     assert (again[0], again[1]["applied"]) == (200, False)
     account = (await office.ask("GET", "/v1/credits", USER))[1]
     assert account["granted"] == 7.5
-    assert office.table.balance(shm.organization_owner("acme")) == 7_500_000 - 1_500
+    assert office.table.balance(organization_owner("acme")) == 7_500_000 - 1_500
     other = await office.ask("POST", "/admin/credits", OPERATOR, {**grant, "amount_usd": 3})
     assert (other[0], other[1]["error"]["param"]) == (400, "id")
     listed = (await office.ask("GET", "/admin/credits?organization=acme", OPERATOR))[1]["data"]

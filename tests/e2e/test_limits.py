@@ -53,6 +53,12 @@ cap_max_tokens = true
 models = ["demo-fast"]
 endpoints = ["/v1/chat/completions"]
 
+[organizations.team]
+requests_per_minute = 30
+
+[organizations.fund]
+credits_usd = 0.1
+
 [[channels]]
 name = "demo"
 provider = "demo"
@@ -69,7 +75,8 @@ KEYS = [
     ("strict", "strict", "acme", "inference"),
     ("capped", "capped", "acme", "inference"), ("narrow", "chat_only", "acme", "inference"),
     ("user", "", "acme", "inference"), ("trainer", "", "acme", "training"), ("boss", "", "acme", "admin"),
-    ("rival", "", "rival", "admin"),
+    ("rival", "", "rival", "admin"), ("one", "", "team", "inference"), ("two", "", "team", "inference"),
+    ("funded", "", "fund", "inference"),
 ]  # fmt: skip
 
 
@@ -155,6 +162,23 @@ def test_four_workers_admit_five_hundred_a_minute_and_no_more(limited: Binary) -
     assert statuses.keys() <= {200, 429}
     assert sum(statuses.values()) == 600
     assert 500 <= statuses[200] <= min(600, 500 + refilled + 1)
+
+
+def test_four_workers_and_two_keys_admit_what_their_organisation_may_and_no_more(limited: Binary) -> None:
+    began = time.monotonic()
+    statuses = Counter(ask(limited, CHAT, f"sk-{'one' if n % 3 else 'two'}", chat("demo-n1")).status for n in range(40))
+    refilled = (time.monotonic() - began) * 30 / 60
+    assert sum(statuses.values()) == statuses[200] + statuses[429] == 40
+    assert 30 <= statuses[200] <= 30 + refilled + 1
+    refused = ask(limited, CHAT, "sk-two", chat("demo-n1"))
+    assert "requests_per_minute = 30 (organization 'team')" in str(refused.error("message"))
+    assert refused.fields["x-ratelimit-limit"] == "30"
+
+
+def test_credits_of_an_organisation_pay_for_its_keys_without_a_plan(limited: Binary) -> None:
+    answer = ask(limited, CHAT, "sk-funded", chat("demo-n1", max_tokens=1))
+    assert answer.status == 200
+    assert 0 < float(answer.fields["x-remaining-credits"]) <= 0.1
 
 
 def test_limit_headers_of_openai(limited: Binary) -> None:

@@ -24,6 +24,7 @@ from random import Random
 from fastanchor.store import shm
 from fastanchor.store.audit import Audit, verify
 from fastanchor.store.ledger import Ledger
+from fastanchor.store.limiter import key_owner, organization_owner
 from tests.kit.binary import Binary, free_port
 
 CONFIG = """
@@ -246,11 +247,11 @@ def books(state_dir: Path) -> Books:
     ledger = Ledger(state_dir / "ledger.db", state_dir / "journal", rule="tried")
     try:
         ledger.fold(time.time())
-        balance = table.balance(shm.organization_owner("acme"))
+        balance = table.balance(organization_owner("acme"))
         audit = verify(ledger, {} if balance is None else {"acme": balance})
         with ledger.database.reading() as db:
             rows = db.execute("SELECT model, state, cost FROM request").fetchall()
-        held = table.held(shm.key_owner("config:fire")) + table.held(shm.organization_owner("acme"))
+        held = table.held(key_owner("config:fire")) + table.held(organization_owner("acme"))
     finally:
         ledger.close()
         table.close()

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastanchor._speedups.bucket import GAUGE, NEVER, NOT_OPEN, RATE, WINDOW
+from fastanchor._speedups._bucket_pure import Claim
+from fastanchor._speedups.bucket import BALANCE, GAUGE, NEVER, NOT_OPEN, RATE, WINDOW
 from fastanchor.core.call import Call, Operation
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.model import ModelCard, PriceTier
 from fastanchor.core.principal import Plan, Principal
 from fastanchor.core.usage import Usage
+from fastanchor.policy import limits
 from fastanchor.policy.limit_headers import LimitHeaders, dollars, duration
 from fastanchor.policy.limits import DEFAULT_OUTPUT, RULES, Demand, Frame, demand, out_of_credits, rate_limited, terms
 from fastanchor.policy.pricing import cost
@@ -39,14 +41,29 @@ def call(prompt: int = 10, asked: int | None = None, choices: int = 1, operation
 def test_the_narrower_of_plan_and_key_holds(name: str, plan: int, own: int, cap: int) -> None:
     limits: dict[str, Any] = {name: own}
     compiled = terms(principal(Plan("own", **limits), **{name: plan}))
-    caps = {rule.name: cap for rule, cap in compiled.rules} | {"max_tokens_per_request": compiled.max_tokens}
+    caps = {bound.rule.name: bound.cap for bound in compiled.bounds} | {"max_tokens_per_request": compiled.max_tokens}
     assert caps.get(name, 0) == cap
 
 
+KEY, ORGANIZATION = b"k" * 16, b"o" * 16
+
+
+def taken(claim: Any, tokens: int) -> Any:
+    """The limits of a claim, as the pure half fills them in for a request that costs 7."""
+    return Claim(claim.owner, claim._limits, claim.keep).filled((1, tokens, 7))
+
+
+@pytest.fixture
+def pure_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "Claim", Claim)
+
+
+@pytest.mark.usefixtures("pure_claims")
 def test_limits_come_in_the_order_of_the_terms_with_their_windows() -> None:
     everything = terms(principal(**{rule.name: 10 + n for n, rule in enumerate(RULES)}))
     calendar = windows(NOW)
-    assert Frame(everything, calendar).limits(99) == [
+    (claim,) = Frame(everything, KEY, ORGANIZATION, calendar).claims
+    assert taken(claim, 99) == [
         (GAUGE, 10, 1, 0),
         (RATE, 11, 1, 0),
         (RATE + 1, 12, 99, 0),
@@ -55,13 +72,49 @@ def test_limits_come_in_the_order_of_the_terms_with_their_windows() -> None:
         (WINDOW + 2, 15, 99, calendar.day),
         (WINDOW + 3, 16, 99, calendar.month),
     ]
-    assert Frame(everything, calendar).used(1, 42) == [1, 1, 42, 1, 42, 42, 42]
+    assert claim.owner == KEY
 
 
-def test_a_frame_keeps_what_its_longest_window_counts() -> None:
+@pytest.mark.usefixtures("pure_claims")
+def test_an_organisations_limits_and_credits_are_taken_after_the_keys() -> None:
+    who = replace(principal(requests_per_minute=5), shared=Plan("acme", requests_per_minute=9, credits=0))
+    own, shared = Frame(terms(who), KEY, ORGANIZATION, windows(NOW)).claims
+    assert (own.owner, taken(own, 99)) == (KEY, [(RATE, 5, 1, 0)])
+    assert (shared.owner, taken(shared, 99)) == (ORGANIZATION, [(RATE, 9, 1, 0), (BALANCE, 0, 7, 0)])
+
+
+def test_a_claim_counts_until_its_longest_window_has_ended() -> None:
     calendar = windows(NOW - 5 * 86_400)
-    assert Frame(terms(principal(tokens_per_month=5, tokens_per_hour=5)), calendar).keep == calendar.month_end * 10**9
-    assert Frame(terms(principal(requests_per_minute=5)), calendar).keep > calendar.hour_end * 10**9
+
+    def keep(**limits: Any) -> int:
+        return Frame(terms(principal(**limits)), KEY, ORGANIZATION, calendar).claims[0].keep
+
+    assert keep(tokens_per_month=5, tokens_per_hour=5) == calendar.month_end * 10**9
+    assert keep(requests_per_minute=5) > calendar.hour_end * 10**9
+
+
+def test_a_request_larger_than_its_organisation_allows_is_refused_by_that_name() -> None:
+    who = replace(principal(max_tokens_per_request=100), shared=Plan("acme", max_tokens_per_request=50))
+    with pytest.raises(Fault, match="organization 'acme' allows max_tokens_per_request = 50"):
+        demand(call(10, 60), terms(who), None)
+    who = replace(principal(tokens_per_day=100), shared=Plan("acme", tokens_per_minute=50))
+    with pytest.raises(Fault, match="organization 'acme' allows tokens_per_minute = 50"):
+        demand(call(10, 60), terms(who), None)
+
+
+def test_a_refusal_by_the_organisation_names_it() -> None:
+    who = replace(principal(requests_per_minute=5), shared=Plan("acme", requests_per_minute=9))
+    fault = rate_limited(terms(who), 1, 2_000_000_000, windows(NOW), NOW)
+    assert "requests_per_minute = 9 (organization 'acme')" in fault.message
+
+
+@pytest.mark.parametrize(("remaining", "limit"), [([3, 2], b"9"), ([2, 3], b"5"), ([2, 2], b"5")])
+def test_of_the_keys_and_its_organisations_limit_the_one_that_leaves_less_is_told(
+    remaining: list[int], limit: bytes
+) -> None:
+    who = replace(principal(requests_per_minute=5), shared=Plan("acme", requests_per_minute=9))
+    fields = dict(LimitHeaders(terms(who), anthropic=False).fields(remaining, None, windows(NOW), NOW))
+    assert (fields[b"x-ratelimit-limit"], fields[b"x-ratelimit-remaining"]) == (limit, b"2")
 
 
 @pytest.mark.parametrize(

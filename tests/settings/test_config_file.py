@@ -69,6 +69,7 @@ def sections() -> Iterator[tuple[str, type[msgspec.Struct], Any]]:
     yield "admin", schema.Admin, table["admin"]
     yield "keys", schema.Key, table["keys"][0]
     yield "plans", schema.Plan, table["plans"]["free"]
+    yield "organizations", schema.Organization, table["organizations"]["acme"]
     yield "channels", schema.Channel, table["channels"][0]
     yield "channels.timeouts", schema.Timeouts, table["channels"][0]["timeouts"]
     yield "routes", schema.Route, table["routes"][0]

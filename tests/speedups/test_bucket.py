@@ -15,9 +15,12 @@ from fastanchor._speedups.bucket import (
     BALANCE,
     GAUGE,
     MINUTE,
+    MONEY,
     NEVER,
     NOT_OPEN,
     RATE,
+    REQUESTS,
+    TOKENS,
     WINDOW,
     Refused,
     TableError,
@@ -211,6 +214,80 @@ def test_what_is_settled_after_its_window_changes_nothing(table: Any) -> None:
     reserve(table, (WINDOW, 10, 5, 2))
     settle(table, [limit], [0])
     assert table.remaining(OWNER, [(WINDOW, 10, 0, 2)], NOW) == [5]
+
+
+def claims(half: Any, *, credits: bool = True) -> Any:
+    """A key with two limits, and its group with one and a balance."""
+    own = half.Claim(OWNER, [(GAUGE, 2, REQUESTS, 0), (RATE + 1, 100, TOKENS, 0)], FOREVER)
+    shared = [(WINDOW, 3, REQUESTS, 5)] + ([(BALANCE, 0, MONEY, 0)] if credits else [])
+    return own, half.Claim(OTHER, shared, FOREVER)
+
+
+def test_a_request_takes_of_every_claim_what_it_counts(half: Any, table: Any) -> None:
+    table.set_balance(OTHER, None, 50, WALL)
+    both = claims(half)
+    assert table.admit(both, 30, 7, NOW, WALL) == [1, 70, 2, 43] == table.left(both, NOW)
+    assert (table.held(OWNER), table.held(OTHER)) == (1, 1)
+    table.finish(both, 30, 7, 1, 10, 9, NOW, NOW)
+    assert table.left(both, NOW) == [2, 90, 2, 41]
+    assert (table.held(OWNER), table.held(OTHER)) == (0, 0)
+
+
+def test_a_request_that_was_given_back_was_none(half: Any, table: Any) -> None:
+    table.set_balance(OTHER, None, 50, WALL)
+    both = claims(half)
+    table.admit(both, 30, 7, NOW, WALL)
+    table.finish(both, 30, 7, 0, 0, 0, NOW, NOW)
+    assert table.left(both, NOW) == [2, 100, 3, 50]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "money", "before", "refused"),
+    [(101, 0, 0, Refused(1, NEVER)), (1, 51, 0, Refused(3, NEVER)), (1, 0, 3, Refused(2, NEVER))],
+)
+def test_what_one_claim_refuses_is_taken_of_none(
+    half: Any, table: Any, tokens: int, money: int, before: int, refused: Refused
+) -> None:
+    table.set_balance(OTHER, None, 50, WALL)
+    both = claims(half)
+    for _ in range(before):
+        table.finish(both, 1, 0, 1, 1, 0, NOW, NOW) if table.admit(both, 1, 0, NOW, WALL) else None
+    left = table.left(both, NOW)
+    assert table.admit(both, tokens, money, NOW, WALL) == refused
+    assert table.left(both, NOW) == left
+    assert (table.held(OWNER), table.held(OTHER)) == (0, 0)
+
+
+def test_an_account_that_is_not_open_refuses_by_its_place(half: Any, table: Any) -> None:
+    assert table.admit(claims(half), 1, 1, NOW, WALL) == Refused(3, NOT_OPEN)
+    assert table.held(OWNER) == 0
+
+
+def test_a_claim_that_finds_no_slot_leaves_nothing_behind(half: Any, path: Path) -> None:
+    table = half.Table(path, 0)
+    table.reserve(OWNER, [], NOW, WALL, FOREVER)
+    for n in range(63):
+        table.reserve(n.to_bytes(8, "little") + bytes(8), [], NOW, WALL, FOREVER)
+    with pytest.raises(TableFull):
+        table.admit(claims(half), 1, 1, NOW, WALL)
+    assert table.held(OWNER) == 1
+
+
+@pytest.mark.parametrize("amounts", [(-1, 0), (1 << 40, 0), (0, -1), (0, 1 << 62)])
+def test_amounts_that_no_limit_counts_are_refused(half: Any, table: Any, amounts: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        table.admit(claims(half), *amounts, NOW, WALL)
+    with pytest.raises(ValueError, match="out of range"):
+        table.finish(claims(half), 1, 1, 1, *amounts, NOW, NOW)
+    assert table.held(OWNER) == 0
+
+
+@pytest.mark.parametrize(
+    ("owner", "limits"), [(b"short", []), (OWNER, [(RATE, 5, 3, 0)]), (OWNER, [(9, 5, 0, 0)]), (OWNER, [(3, 5, 0, -1)])]
+)
+def test_a_claim_that_makes_no_sense_is_refused(half: Any, owner: bytes, limits: Any) -> None:
+    with pytest.raises(ValueError, match=r"owner|claim|limit"):
+        half.Claim(owner, limits, FOREVER)
 
 
 def test_owners_do_not_share(table: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fastanchor._speedups.bucket import BALANCE, GAUGE, RATE, WINDOW, Limit, Refused, TableFull, prepare
+from fastanchor._speedups.bucket import BALANCE, GAUGE, RATE, REQUESTS, WINDOW, Limit, Refused, TableFull, prepare
 from tests.speedups.halves import halves
 
 NOW = 10**12
@@ -89,6 +89,21 @@ def test_workers_that_hammer_all_limits_admit_exactly_the_narrowest(half: Any, p
     assert table.balance(OWNER) == 10_000 % 77
     assert table.held(OWNER) == 129
     assert table.remaining(OWNER, limits, NOW)[1:5] == [180 - 129, 17_000 - 12_900, 160 - 129, 15_000 - 12_900]
+
+
+@pytest.mark.parametrize(("own", "shared"), [(60, 150), (200, 150)])
+def test_workers_that_hammer_two_keys_of_a_group_admit_exactly_what_both_allow(
+    half: Any, path: Path, own: int, shared: int
+) -> None:
+    keys = [b"a" * 16, b"b" * 16]
+    of_the_group = half.Claim(OWNER, [(RATE, shared, REQUESTS, 0)], FOREVER)
+    claims = [(half.Claim(key, [(WINDOW, own, REQUESTS, 5)], FOREVER), of_the_group) for key in keys]
+
+    def hammer(worker: int, table: Any) -> int:
+        tries = (table.admit(claims[(worker + n) % 2], 1, 1, NOW, WALL) for n in range(400))
+        return sum(not isinstance(found, Refused) for found in tries)
+
+    assert sum(together(hammer, half, path)) == min(2 * own, shared)
 
 
 def test_a_gauge_is_never_above_its_cap_while_workers_come_and_go(half: Any, path: Path) -> None:

@@ -25,7 +25,7 @@ from fastanchor.store.audit import verify
 from fastanchor.store.bookkeeper import Bookkeeper
 from fastanchor.store.journal import Journal, new_epoch
 from fastanchor.store.ledger import Account, Ledger
-from fastanchor.store.shm import Ticket
+from fastanchor.store.limiter import Limiter, Ticket, key_owner, organization_owner
 from tests.kit.receipts import receipt
 
 CREDITS = 10_000_000
@@ -58,7 +58,7 @@ def books(state_dir: Path, table: Table) -> Iterator[Bookkeeper]:
 
 def admission(state_dir: Path, worker: int = 0) -> Admission:
     table, _ = shm.open_tables(state_dir, worker)
-    return Admission(shm.Limiter(table), Journal(state_dir / "journal", new_epoch(worker)))
+    return Admission(Limiter(table), Journal(state_dir / "journal", new_epoch(worker)))
 
 
 def begun(worker: Admission, principal: Principal, request_id: str) -> Ticket:
@@ -69,7 +69,7 @@ def begun(worker: Admission, principal: Principal, request_id: str) -> Ticket:
 
 
 def balance(table: Table) -> int | None:
-    return table.balance(shm.organization_owner("acme"))
+    return table.balance(organization_owner("acme"))
 
 
 def sound(books: Bookkeeper, table: Table) -> None:
@@ -145,7 +145,7 @@ def test_a_journal_that_cannot_be_written_refuses_metered_requests_and_takes_not
     with pytest.raises(Fault) as caught:
         worker.admit(PAID, DEMAND, "req_4", "m")
     assert caught.value.kind is Kind.LEDGER_UNAVAILABLE
-    assert table.held(shm.key_owner("k1")) == 1
+    assert table.held(key_owner("k1")) == 1
     free = begun(worker, FREE, "req_3")
     worker.close(first, receipt("req_1", cost=600))
     worker.close(free, receipt("req_3", key_id="k2", organization="else"))
@@ -323,7 +323,7 @@ def check(state_dir: Path, table: Table, killed: int) -> None:
     books = Bookkeeper(state_dir, table, retention=KEEP)
     for _ in range(2):
         assert books.step(), books.trouble
-    assert table.held(shm.key_owner("k1")) == table.held(shm.organization_owner("acme")) == 0
+    assert table.held(key_owner("k1")) == table.held(organization_owner("acme")) == 0
     audit = verify(books.ledger, {"acme": balance(table) or 0})
     assert audit.problems == ()
     assert (audit.open, audit.damaged) == (0, 0)

@@ -191,10 +191,21 @@ def test_only_what_changed_is_read_again(store: KeyStore, ring: Keyring) -> None
     assert len(ring.keys) == 5
 
 
+def test_limits_of_an_organisation_are_those_of_all_its_keys(store: KeyStore, ring: Keyring) -> None:
+    made = make(store)
+    ring.refresh()
+    whole = Plan("acme", requests_per_minute=9)
+    ring.replan(dict(PLANS), {"acme": whole})
+    ring.refresh()
+    found = holder(ring, made.key)
+    assert found is not None
+    assert found.shared is whole
+
+
 def test_the_same_plans_again_cost_nothing(store: KeyStore, ring: Keyring) -> None:
     make(store)
     ring.refresh()
-    ring.replan(dict(PLANS))
+    ring.replan(dict(PLANS), {})
     assert ring.refresh() == []
     ring.replan({"pro": Plan("pro", requests_per_minute=5)})
     (found,) = ring.refresh()

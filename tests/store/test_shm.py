@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from fastanchor.core.principal import Plan, Principal
 from fastanchor.core.usage import Usage
 from fastanchor.policy.limits import Demand
 from fastanchor.store import shm
-from fastanchor.store.shm import Limiter, Strangers, Ticket
+from fastanchor.store.limiter import Limiter, Strangers, Ticket, key_owner, organization_owner
 
 SMALL = Demand(10, 100)
 
@@ -99,8 +100,8 @@ def test_a_ticket_settles_once(table: Table, clocks: Clocks) -> None:
     for _ in range(3):
         ticket.settle(Usage(input=1, output=1), 7)
         ticket.release()
-    assert table.held(shm.key_owner("k")) == 1
-    assert table.balance(shm.organization_owner("acme")) == 500 - 100 - 7
+    assert table.held(key_owner("k")) == 1
+    assert table.balance(organization_owner("acme")) == 500 - 100 - 7
     other.release()
 
 
@@ -139,6 +140,35 @@ def test_credits_belong_to_the_organisation_and_end_with_402(table: Table, clock
     limiter.admit(key("d", organization="else"), SMALL)  # not metered
 
 
+def test_an_organisations_limits_hold_over_all_its_keys_together(table: Table, clocks: Clocks) -> None:
+    limiter = clocks.limiter(table)
+    whole = Plan("acme", requests_per_minute=3, tokens_per_day=1_000)
+    first, second = (replace(key(name, requests_per_minute=2), shared=whole) for name in "ab")
+    for who in (first, first, second):
+        ticket = limiter.admit(who, SMALL)
+    fields = dict(limiter.headers(ticket, anthropic=False))
+    assert (fields[b"x-ratelimit-limit"], fields[b"x-ratelimit-remaining"]) == (b"3", b"0")
+    before = limiter.headers_of(second, anthropic=False)
+    with refused(Kind.RATE_LIMIT) as caught:
+        limiter.admit(second, SMALL)
+    assert caught[0].message.endswith("requests_per_minute = 3 (organization 'acme').")
+    assert caught[0].retry_after == pytest.approx(20)
+    assert limiter.headers_of(second, anthropic=False) == before
+    ticket.settle(Usage(input=0, output=900), 0)
+    clocks.boot += 60 * 10**9
+    with refused(Kind.RATE_LIMIT):  # what one key has used is gone for the other
+        limiter.admit(first, Demand(100, 0))
+
+
+def test_credits_of_an_organisation_meter_keys_of_any_plan(table: Table, clocks: Clocks) -> None:
+    limiter = clocks.limiter(table)
+    shm.open_account(table, "acme", 150, clocks.unix)
+    who = replace(key(), shared=Plan("acme", credits=0))
+    assert header(limiter, limiter.admit(who, SMALL), b"x-remaining-credits") == b"0.00"
+    with refused(Kind.INSUFFICIENT_QUOTA):
+        limiter.admit(who, SMALL)
+
+
 def test_a_refusal_for_credits_takes_nothing_from_the_key(table: Table, clocks: Clocks) -> None:
     limiter = clocks.limiter(table)
     shm.open_account(table, "acme", 5, clocks.unix)
@@ -147,7 +177,7 @@ def test_a_refusal_for_credits_takes_nothing_from_the_key(table: Table, clocks: 
     with refused(Kind.INSUFFICIENT_QUOTA):
         limiter.admit(who, SMALL)
     assert limiter.headers_of(who, anthropic=False) == before
-    assert table.held(shm.key_owner("k")) == 0
+    assert table.held(key_owner("k")) == 0
 
 
 def test_an_account_that_is_not_open_admits_nobody_and_says_so(table: Table, clocks: Clocks) -> None:
@@ -156,7 +186,7 @@ def test_an_account_that_is_not_open_admits_nobody_and_says_so(table: Table, clo
 
 
 def test_opening_an_account_again_changes_nothing_and_a_grant_adds(table: Table, clocks: Clocks) -> None:
-    owner = shm.organization_owner("acme")
+    owner = organization_owner("acme")
     shm.add_credits(table, "acme", 10, clocks.unix)
     assert table.balance(owner) is None
     shm.open_account(table, "acme", 250, clocks.unix)
@@ -168,7 +198,7 @@ def test_opening_an_account_again_changes_nothing_and_a_grant_adds(table: Table,
 def test_a_balance_is_reconciled_only_while_nothing_is_open(table: Table, clocks: Clocks) -> None:
     limiter = clocks.limiter(table)
     shm.open_account(table, "acme", 250, clocks.unix)
-    owner = shm.organization_owner("acme")
+    owner = organization_owner("acme")
     ticket = limiter.admit(key(credits=0), SMALL)
     assert not shm.reconcile(table, "acme", lambda: 77, clocks.unix)
     ticket.settle(Usage(), 50)
@@ -187,7 +217,7 @@ def test_a_request_that_passes_while_the_ledger_is_read_is_not_lost(table: Table
         return 77
 
     assert not shm.reconcile(table, "acme", slowly, clocks.unix)
-    assert table.balance(shm.organization_owner("acme")) == 200
+    assert table.balance(organization_owner("acme")) == 200
 
 
 def test_a_dead_workers_places_are_given_back_and_what_it_took_is_not(state_dir: Path, clocks: Clocks) -> None:
@@ -228,7 +258,7 @@ def test_negative_and_huge_costs_are_bounded(table: Table, clocks: Clocks) -> No
     limiter = clocks.limiter(table)
     shm.open_account(table, "acme", 250, clocks.unix)
     limiter.admit(key(credits=0), Demand(-5 + 5, -7)).settle(Usage(input=-5, output=0), -100)
-    assert table.balance(shm.organization_owner("acme")) == 250
+    assert table.balance(organization_owner("acme")) == 250
     with refused(Kind.INSUFFICIENT_QUOTA):
         limiter.admit(key(credits=0), Demand(1, 10**30))
 
@@ -312,9 +342,9 @@ class Money(RuleBasedStateMachine):
 
     @invariant()
     def the_table_agrees(self) -> None:
-        assert self.tables[0].balance(shm.organization_owner("acme")) == self.available() >= 0
+        assert self.tables[0].balance(organization_owner("acme")) == self.available() >= 0
         for which, name in enumerate("ab"):
-            held = self.tables[1].held(shm.key_owner(name))
+            held = self.tables[1].held(key_owner(name))
             assert held == sum(1 for _, k, _ in self.open if k == which) <= 3
             assert self.requests[which] <= 12
 
