@@ -28,6 +28,8 @@ BACKOFF_FIRST = 0.5
 BACKOFF_LAST = 8.0
 LONGEST_WAIT = 60.0
 """Seconds. A provider's longer wait is told to the client instead."""
+BLIP = 2.5
+"""Seconds that a request waits for a channel to be tried again when all are down: a first rest, but no outage."""
 LEAST_PATIENCE = 0.2
 """Seconds: a measured percentile below this is no reason to hedge."""
 USUAL_PATIENCE = 10.0
@@ -143,11 +145,14 @@ class Plan:
         return self._too_late(now)
 
     def _queued_too_long(self, now: float) -> Fault | None:
-        if self.waits_since is None:
-            self.waits_since = now
-        if now - self.waits_since < self.asked.queue_seconds:
+        if self._may_wait_on(now):
             return None
         return self.fault or Fault(Kind.SERVICE_UNAVAILABLE, retry_after=1.0)
+
+    def _may_wait_on(self, now: float) -> bool:
+        if self.waits_since is None:
+            self.waits_since = now
+        return now - self.waits_since < self.asked.queue_seconds
 
     def _too_late(self, now: float) -> Fault | None:
         """The fault to tell when nothing that waits is worth waiting for."""
@@ -157,7 +162,9 @@ class Plan:
         soonest = min(self._usable_at(w, now) for w in self.waiting)
         down = all(not state.breaker.allows(now) and w.after <= now for state, w in states)
         longest = LONGEST_WAIT if self.started else self.asked.queue_seconds
-        if not down and soonest - now <= longest and soonest < self.asked.deadline:
+        if down:
+            longest = BLIP if self._may_wait_on(now) else 0.0
+        if soonest - now <= longest and soonest < self.asked.deadline:
             return None
         kind = Kind.SERVICE_UNAVAILABLE if down else Kind.UPSTREAM_RATE_LIMITED
         return self.fault or Fault(kind, retry_after=max(1.0, soonest - now))
@@ -250,6 +257,7 @@ class Plan:
         self.alive[attempt] = waiting
         self.begun[attempt] = now
         self.started += 1
+        self.waits_since = None
         if self.health.started(waiting.candidate.channel, now, waiting.candidate.key):
             self.probes.add(attempt)
         return Start(attempt, waiting.candidate, self._why(waiting.candidate) if why == "next" else why)

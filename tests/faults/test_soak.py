@@ -1,6 +1,7 @@
 """Many streams on three channels that fail at random: nothing is lost, cut as if whole, or doubled, and nothing leaks.
 
-A few seconds in every run; with --slow for ten minutes, with two hundred streams at once and flat memory.
+A few seconds in every run; with --slow for ten minutes, with two hundred streams at once, at a pace that leaves the one
+process of clients, gateway and providers time to spare, and flat memory.
 """
 
 from __future__ import annotations
@@ -17,15 +18,19 @@ import orjson
 import pytest
 import trio
 
+from fastanchor.core.channel import Timeouts
 from fastanchor.core.route import Hedge, Route
 from fastanchor.lab.judge import text_of
 from fastanchor.providers import demo
 from fastanchor.wire.dial import Origin
-from tests.kit.demo import Demo, Moody, demos
+from tests.kit.demo import SHORT, Demo, Moody, demos
 from tests.kit.gateway import Running, running, world
 from tests.kit.http import Got, post
 
 PATH = "/v1/chat/completions"
+DEADLINE = 20.0
+PATIENCE = DEADLINE + 10.0
+"""Seconds after which a client that stays says that there was no answer at all."""
 MOODS = [
     ("", 70.0), ("cut0", 2.0), ("cut1", 2.0), ("cut20", 3.0), ("cut59", 2.0), ("end30", 2.0), ("stall20", 1.0),
     ("reset", 2.0), ("fail500", 3.0), ("fail503", 1.0), ("fail429", 1.0), ("empty", 1.0), ("errorinband0", 2.0),
@@ -35,6 +40,22 @@ LEAVERS = 0.1
 """The share of clients that walk away."""
 MOST_ERRORS = 0.05
 """The share of requests that may end in an error, told as such, though three channels failed at random."""
+
+
+@dataclass(frozen=True)
+class Soak:
+    """How long, how many clients, and how fast the providers are. Times in seconds."""
+
+    seconds: float
+    clients: int
+    pace: str
+    timeouts: Timeouts
+    late: float  # a first token that starts another channel
+    leaves_within: float
+
+
+SOAK = Soak(8.0, 30, "p1, ttft5", SHORT, 0.3, 0.2)
+LONG_SOAK = Soak(600.0, 200, "p100, ttft50", Timeouts(connect=2.0, first_token=5.0, idle=3.0, total=60.0), 0.3, 8.0)
 
 
 @dataclass
@@ -71,28 +92,29 @@ def expected(prompt: str) -> str:
     return text_of(text, stream=False)
 
 
-async def client(port: int, number: int, until: float, tally: Tally) -> None:
+async def client(port: int, number: int, until: float, how: Soak, tally: Tally) -> None:
     """One after the other, until the time is over."""
     random = Random(number)
     for turn in range(1_000_000):
         if trio.current_time() >= until:
             return
         prompt, stream = f"question {turn} of client {number}", random.random() < 0.8
-        patience = random.random() * 0.2 if random.random() < LEAVERS else 30.0
+        patience = random.random() * how.leaves_within if random.random() < LEAVERS else PATIENCE
         with trio.move_on_after(patience) as scope:
             tally.judge(await post(port, PATH, chat(prompt, stream=stream)), prompt, stream=stream)
         if scope.cancelled_caught:
             tally.outcomes["left"] += 1
-            if patience == 30.0:
+            if patience == PATIENCE:
                 tally.wrong.append(f"{prompt}: no answer at all")
 
 
-async def soak(gateway: Running, seconds: float, clients: int) -> Tally:
-    tally, until = Tally(), trio.current_time() + seconds
+async def soak(gateway: Running, how: Soak, tally: Tally) -> None:
+    """Half of it."""
+    until = trio.current_time() + how.seconds / 2
     async with trio.open_nursery() as nursery:
-        for number in range(clients):
-            nursery.start_soon(client, gateway.port, number, until, tally)
-    return tally
+        for number in range(how.clients):
+            nursery.start_soon(client, gateway.port, number, until, how, tally)
+    gc.collect()
 
 
 async def at_rest(gateway: Running, providers: list[Demo]) -> None:
@@ -118,29 +140,30 @@ def resident() -> int:
     return int(found[1]) * 1024 if found else 0
 
 
-async def run(seconds: float, clients: int) -> tuple[Tally, int]:
+async def run(how: Soak) -> tuple[Tally, int]:
     """A soak; the tally and the growth of memory in its second half."""
     tasks, before = trio.lowlevel.current_statistics().tasks_living, sockets()
     random = Random(11)
     async with demos(3, lambda: Moody(random, MOODS)) as providers:
-        channels = [one.channel(name, tier=i // 2) for i, (one, name) in enumerate(zip(providers, "abc", strict=True))]
-        route = Route(attempts=5, hedge=Hedge(after=0.3, max_share=0.1))
+        channels = [
+            one.channel(name, tier=i // 2, timeouts=how.timeouts, headers={"x-demo-pace": how.pace})
+            for i, (one, name) in enumerate(zip(providers, "abc", strict=True))
+        ]
+        route = Route(attempts=5, hedge=Hedge(after=how.late, max_share=0.1), deadline=DEADLINE)
         async with running(world(*channels, routes=(route,))) as gateway:
-            tally = await soak(gateway, seconds / 2, clients)
-            gc.collect()
+            tally = Tally()
+            await soak(gateway, how, tally)
             gateway.receipts.clear()
             middle = resident()
-            later = await soak(gateway, seconds / 2, clients)
-            gc.collect()
+            await soak(gateway, how, tally)
             grown = resident() - middle
             await at_rest(gateway, providers)
             assert all(receipt.ending for receipt in gateway.receipts)
-    tally.outcomes += later.outcomes
-    tally.wrong += later.wrong
     with trio.fail_after(5):
         while trio.lowlevel.current_statistics().tasks_living > tasks + 3:  # noqa: ASYNC110 - watchers of the wire stay
             await trio.sleep(0.01)
     assert sockets() <= before + 3
+    print(f"{dict(tally.outcomes)}, wrong {tally.wrong}, memory {grown / 2**20:+.1f} MB in the second half")
     return tally, grown
 
 
@@ -152,13 +175,13 @@ def check(tally: Tally) -> None:
 
 
 async def test_a_short_soak() -> None:
-    tally, _ = await run(8.0, 30)
+    tally, _ = await run(SOAK)
     check(tally)
     assert tally.outcomes.total() > 100
 
 
 @pytest.mark.slow
 async def test_a_long_soak() -> None:
-    tally, grown = await run(600.0, 200)
+    tally, grown = await run(LONG_SOAK)
     check(tally)
     assert grown < 32 * 1024 * 1024

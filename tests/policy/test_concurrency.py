@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastanchor.policy.concurrency import CUT, PAUSE, Concurrency
+from fastanchor.policy.concurrency import CUT, PAUSE, TOLERATED, WINDOW, Concurrency
 
 
-def test_a_refusal_cuts_the_limit_to_a_part_of_what_was_in_flight() -> None:
+def refuse(one: Concurrency, now: float = 0.0) -> None:
+    """As often in a row as it takes to be heard."""
+    for _ in range(math.ceil(TOLERATED * WINDOW) + 1):
+        one.refused(now)
+
+
+def test_refusals_cut_the_limit_to_a_part_of_what_was_in_flight() -> None:
     one = Concurrency(200)
     one.in_flight = 100
-    one.refused(0.0)
+    refuse(one)
     assert one.limit == 100 * CUT
     assert one.full
+
+
+def test_a_refusal_now_and_then_changes_nothing() -> None:
+    one = Concurrency(200)
+    one.in_flight = 1
+    for turn in range(1000):
+        if turn % 20:
+            one.answered()
+        else:
+            one.refused(float(turn))
+    assert one.limit == 200
+
+
+def test_a_channel_that_has_recovered_is_soon_as_large_as_before() -> None:
+    one = Concurrency(200)
+    one.in_flight = 200
+    for turn in range(100):
+        one.refused(float(turn))
+    assert one.limit < 200
+    for _ in range(2000):
+        one.answered()
+    assert one.limit == 200
 
 
 def test_refusals_of_one_burst_cut_once() -> None:
@@ -29,7 +59,7 @@ def test_refusals_of_one_burst_cut_once() -> None:
 def test_a_full_limits_worth_of_answers_raises_it_by_about_one() -> None:
     one = Concurrency(200)
     one.in_flight = 10
-    one.refused(0.0)
+    refuse(one)
     before = one.limit
     for _ in range(int(before)):
         one.answered()
@@ -51,7 +81,7 @@ def test_a_new_cap_is_taken_over() -> None:
     one.resize(50)
     assert one.limit == 50
     one.in_flight = 20
-    one.refused(0.0)
+    refuse(one)
     one.resize(60)
     assert one.limit == 20 * CUT
 

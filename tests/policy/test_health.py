@@ -86,7 +86,8 @@ def test_too_much_asked_lowers_the_limit(kind: Kind) -> None:
     health = Health()
     for _ in range(10):
         health.started(A, 0.0)
-    health.failed(A, 0, fault(kind), 0.0)
+    for _ in range(5):
+        health.failed(A, 0, fault(kind), 0.0)
     assert health.of(A).concurrency.limit == 7.0
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.route import Hedge, Route
-from fastanchor.policy.asked import Asked, Candidate
+from fastanchor.policy.asked import QUEUE_SECONDS, Asked, Candidate
 from fastanchor.policy.breaker import FAILURES, REST_FIRST
 from fastanchor.policy.budget import Budget
 from fastanchor.policy.health import Health
@@ -333,12 +333,38 @@ def test_an_open_channel_is_passed_over() -> None:
     assert driven.plan.skipped(candidates(B)[0], 0.0) == [(candidates(A)[0], "open")]
 
 
-def test_all_open_is_told_at_once_with_a_wait() -> None:
+def test_an_outage_is_told_at_once_with_a_wait() -> None:
+    health = broken(A, B)
+    for one in (A, B):  # the first probe fails too
+        health.started(one, REST_FIRST)
+        health.failed(one, 0, fault(Kind.UPSTREAM_ERROR), REST_FIRST)
+    driven = Driven(candidates(A, B), health=health)
+    driven.now = REST_FIRST
+    assert driven.starts() == []
+    told = driven.plan.verdict(driven.now)
+    assert told is not None
+    assert (told.kind, told.retry_after) == (Kind.SERVICE_UNAVAILABLE, 2 * REST_FIRST)
+
+
+def test_a_blip_of_all_channels_is_waited_for() -> None:
     driven = Driven(candidates(A, B), health=broken(A, B))
     assert driven.starts() == []
-    told = driven.plan.verdict(0.0)
-    assert told is not None
-    assert (told.kind, told.retry_after) == (Kind.SERVICE_UNAVAILABLE, REST_FIRST)
+    assert driven.verdict is None
+    assert driven.wait() == REST_FIRST
+    assert driven.starts() == [("a", "first")]
+
+
+def test_probes_that_never_report_are_not_waited_for_for_ever() -> None:
+    health = broken(A)
+    health.started(A, REST_FIRST)
+    driven = Driven(candidates(A), health=health)
+    driven.now = REST_FIRST
+    assert driven.starts() == []
+    while driven.verdict is None:
+        assert driven.wait() <= 1.0
+        assert driven.now < REST_FIRST + 2 * QUEUE_SECONDS
+        assert driven.starts() == []
+    assert driven.verdict is Kind.SERVICE_UNAVAILABLE
 
 
 def test_a_probe_is_hedged_within_a_second() -> None:
