@@ -14,7 +14,7 @@ from pathlib import Path
 from fastanchor._speedups import PURE_WANTED, compiled
 from fastanchor.runtime import opening
 from fastanchor.runtime.children import tell_ready
-from fastanchor.runtime.sockets import handed_over, slots
+from fastanchor.runtime.sockets import handed_over, listening
 from fastanchor.runtime.supervisor import GRACE, Supervisor
 from fastanchor.runtime.worker import Post, run_worker
 from fastanchor.settings.compile import Settings
@@ -25,6 +25,7 @@ from fastanchor.store.pepper import load_pepper
 from fastanchor.store.state_dir import claim
 from fastanchor.wire.dial import Origin
 from fastanchor.wire.listen import bind
+from fastanchor.wire.occupancy import Floor
 
 log = logging.getLogger("fastanchor")
 
@@ -77,29 +78,30 @@ class Instance:
         self.pepper = load_pepper(self.state_dir / "pepper")
         self.settings = self.load()
         self.workers = self.settings.server.workers or os.cpu_count() or 1
-        listeners = slots(self.settings.server, self.workers, handed_over(os.environ))
+        listeners = listening(self.settings.server, handed_over(os.environ))
+        self.floor = Floor(2 * self.workers)
         self.ring = opening.keys(self.state_dir, self.settings)
         opening.books(self.state_dir, self.settings, self.ring, seats=2 * self.workers)
         self.supervisor = Supervisor(self.settings, self._reload, partial(shm.note, self.state_dir))
         self._cast(listeners)
-        self._announce(listeners[0])
+        self._announce(listeners)
         gc.collect()
         gc.freeze()  # what every process shares stays shared: no collector writes to it
         return self.supervisor.run()
 
-    def _cast(self, listeners: list[list[socket.socket]]) -> None:
+    def _cast(self, listeners: list[socket.socket]) -> None:
         """The roles. A worker has two seats: its successor takes the other one."""
         run_dir = self.supervisor.run_dir
         control = bind(f"unix:{run_dir}/control")
         for i in range(self.workers):
             link = bind(f"unix:{run_dir}/worker-{i}")
-            self._add_worker(i, listeners[i], link, Origin("http", f"{run_dir}/control", 0))
+            self._add_worker(i, listeners, link, Origin("http", f"{run_dir}/control", 0))
         if self.settings.demo:
             self._add_demo()
         self.supervisor.add("control", partial(self._be_control, control, os.getpid()))
 
     def _add_worker(self, slot: int, listeners: list[socket.socket], link: socket.socket, control: Origin) -> None:
-        post = Post(slot, listeners, link, control, self.pepper, self.state_dir, self.ring, os.getpid())
+        post = Post(slot, listeners, link, control, self.pepper, self.state_dir, self.ring, os.getpid(), self.floor)
 
         def main(lifeline: int, seat: int) -> None:
             settings = self.settings  # those in force: what the file says by now is for the next reload
@@ -107,8 +109,14 @@ class Instance:
             opening.refresh(self.ring)
             run_worker(settings, post, seat, self.load, lifeline)
 
-        bury = partial(shm.release_worker, self.state_dir)
-        self.supervisor.add(f"worker {slot}", main, serves=True, seats=(slot, slot + self.workers), bury=bury)
+        self.supervisor.add(
+            f"worker {slot}", main, serves=True, seats=(slot, slot + self.workers), bury=self._bury_worker
+        )
+
+    def _bury_worker(self, seat: int) -> bool:
+        """Give back what a dead worker held; False: not yet, ask again."""
+        self.floor.leave(seat)
+        return shm.release_worker(self.state_dir, seat)
 
     def _add_demo(self) -> None:
         def main(lifeline: int, seat: int) -> None:

@@ -1,7 +1,10 @@
 """The sockets that an instance listens on: bound here, or handed over by the service manager.
 
 systemd's socket activation (sd_listen_fds(3)): `LISTEN_FDS` sockets from descriptor 3 on, meant for the process that
-`LISTEN_PID` names. They take the place of the configured addresses, and all workers accept from each of them.
+`LISTEN_PID` names. They take the place of the configured addresses.
+
+All workers accept from each socket (see `wire.occupancy`): with a socket for each worker (SO_REUSEPORT) the kernel
+draws lots, and of 100 connections one of four workers gets 17, another 33.
 """
 
 from __future__ import annotations
@@ -9,7 +12,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import MutableMapping
-from dataclasses import replace
 
 from fastanchor.settings.server import ServerSettings
 from fastanchor.wire.listen import bind
@@ -40,23 +42,9 @@ def _adopted(descriptor: int) -> socket.socket:
     return found
 
 
-def slots(server: ServerSettings, workers: int, given: list[socket.socket]) -> list[list[socket.socket]]:
-    """Listening sockets for each worker: the given ones, else its own for every TCP address (SO_REUSEPORT) and one
-    shared for a unix path.
+def listening(server: ServerSettings, given: list[socket.socket]) -> list[socket.socket]:
+    """The sockets that all workers accept from: the given ones, else one for each configured address.
 
     Raises OSError when an address is taken.
     """
-    if given:
-        return [given] * workers
-    found: list[list[socket.socket]] = [[] for _ in range(workers)]
-    for address in server.listen:
-        shared = bind(str(address)) if address.path else None
-        port = address.port
-        for slot in found:
-            if shared is not None:
-                slot.append(shared)
-                continue
-            listener = bind(str(replace(address, port=port)), reuse_port=True, backlog=server.limits.backlog)
-            port = listener.getsockname()[1]  # port 0: all workers share what the first one got
-            slot.append(listener)
-    return found
+    return given or [bind(str(address), backlog=server.limits.backlog) for address in server.listen]

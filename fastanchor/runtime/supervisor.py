@@ -1,6 +1,6 @@
 """The first process: owns the listening sockets and the children, and does nothing else.
 
-    supervisor ─┬─ worker 0 … N-1   the data plane, one SO_REUSEPORT socket each, kept here for life
+    supervisor ─┬─ worker 0 … N-1   the data plane; all accept from the same sockets, kept here for life
                 ├─ control          admin API, dashboard, metrics
                 └─ demo             the built-in provider, when a channel names it
 

@@ -44,6 +44,7 @@ from fastanchor.wire.hits import limit_hits
 from fastanchor.wire.limits import H2Limits, ServerLimits, WSLimits, default_connections, most_connections
 from fastanchor.wire.listen import serve
 from fastanchor.wire.message import Reply, Request
+from fastanchor.wire.occupancy import Floor, Occupancy
 from fastanchor.wire.pool import Pool
 from fastanchor.wire.server_h1 import Drain
 from fastanchor.wire.tls_server import CertificateFiles, ServerTLS, TLSFiles
@@ -56,8 +57,12 @@ MAX_UPSTREAM_CONNECTIONS = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """Where a worker stands in the instance. `link` is the unix socket on which the control process asks it, `ring`
-    the keys that are known already, `supervisor` the process that is told when the worker serves."""
+    """Where a worker stands in the instance.
+
+    `listeners` are those of all workers, and `floor` shows what each of these has open; `link` is the unix socket on
+    which the control process asks it, `ring` the keys that are known already, `supervisor` the process that is told
+    when the worker serves.
+    """
 
     slot: int
     listeners: Sequence[socket.socket]
@@ -67,6 +72,7 @@ class Post:
     state_dir: Path
     ring: Keyring
     supervisor: int
+    floor: Floor
 
 
 def wire_limits(server: ServerSettings) -> ServerLimits:
@@ -185,6 +191,7 @@ class Worker:
         self.gateway.decoding = decoding_limits(settings.server.limits)
         self.drains: list[Drain] = []
         self.linked = Drain()
+        self.occupancy = Occupancy(post.floor, seat)
         self.tls = None if settings.server.tls is None else ServerTLS(tls_files(settings.server.tls))
 
     async def run(self, lifeline: int) -> None:
@@ -209,7 +216,7 @@ class Worker:
         limits = wire_limits(self.settings.server)
         async with trio.open_nursery() as nursery:
             for listener in self.post.listeners:
-                drain = Drain()
+                drain = Drain(self.occupancy)
                 self.drains.append(drain)
 
                 async def accept(listener: socket.socket = listener, drain: Drain = drain) -> None:
@@ -218,6 +225,7 @@ class Worker:
 
                 nursery.start_soon(accept)
             settle_memory()
+            self.occupancy.enter()
             self.phase.ready = True
             tell_ready(self.post.supervisor)
 

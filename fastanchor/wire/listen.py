@@ -27,7 +27,7 @@ from .tls_server import ServerTLS
 
 logger = logging.getLogger(__name__)
 
-ACCEPTS_PER_PASS = 64
+SHED_PER_PASS = 64
 MAX_UNSENT = 128 * 1024
 """Bytes of an answer that the kernel takes beyond what is on its way to the client: a slow one costs no more memory."""
 EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
@@ -40,7 +40,7 @@ PRESS_EVERY = 1.0
 """… which they are told so often, in seconds."""
 
 
-def bind(address: str, *, reuse_port: bool = False, backlog: int = 1024) -> socket.socket:
+def bind(address: str, *, backlog: int = 1024) -> socket.socket:
     """A listening socket at `host:port`, `[v6]:port` or `unix:/path`. Raises OSError, and ValueError for the address.
 
     A unix socket that nobody listens on any more is replaced; anything else at that path is an error.
@@ -55,8 +55,6 @@ def bind(address: str, *, reuse_port: bool = False, backlog: int = 1024) -> sock
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(where)
@@ -162,6 +160,7 @@ class _AcceptLoop:
         self._pressed_idle = limits.pressed_idle
         self._pressed = -PRESS_EVERY
         self._drain = drain
+        self._occupancy = drain.occupancy
         self._crowd = Crowd(limits.connections_per_address, limits.connections_per_address_per_second)
         self._loopback_exempt = limits.loopback_exempt
         self._free = trio.Event()
@@ -171,6 +170,7 @@ class _AcceptLoop:
         """A connection is over."""
         self._crowd.leave(guest.who)
         self._room += 1
+        self._occupancy.opened(-1)
         self._free.set()
 
     async def accepted(self) -> list[_Guest]:
@@ -183,9 +183,9 @@ class _AcceptLoop:
                 with trio.move_on_after(PRESS_EVERY):
                     await self._free.wait()
                 self._press()
-            await trio.lowlevel.wait_readable(self._listener)
-            taken, exhausted = self._take()
+            taken, exhausted = self._take(await self._occupancy.turn(self._listener))
             self._room -= len(taken)
+            self._occupancy.opened(len(taken))
             if exhausted is not None or self._room <= self._few:
                 self._press()
             if exhausted is not None:
@@ -202,10 +202,10 @@ class _AcceptLoop:
             self._pressed = now
             self._drain.hurry(self._pressed_idle)
 
-    def _take(self) -> tuple[list[_Guest], OSError | None]:
+    def _take(self, most: int) -> tuple[list[_Guest], OSError | None]:
         taken: list[_Guest] = []
         now = trio.current_time()
-        for _ in range(min(ACCEPTS_PER_PASS, self._room)):
+        for _ in range(min(most, self._room)):
             try:
                 sock, address = self._listener.accept()
             except BlockingIOError:
@@ -236,11 +236,11 @@ class _AcceptLoop:
 
     def _shed(self) -> int:
         """Turn away those who wait, for want of descriptors; how many."""
-        for count in range(ACCEPTS_PER_PASS):
+        for count in range(SHED_PER_PASS):
             if not self.reserve.shed(self._listener, self._refusal):
                 return count
             hit("descriptors")
-        return ACCEPTS_PER_PASS
+        return SHED_PER_PASS
 
     def _complain(self, error: OSError) -> None:
         now = trio.current_time()

@@ -24,6 +24,7 @@ from .hits import hit
 from .limits import DEFAULT_LIMITS, ServerLimits
 from .link import BROKEN, DeadlinePassed, Link
 from .message import ErrorShape, Handler, plain_error
+from .occupancy import Occupancy, alone
 
 logger = logging.getLogger(__name__)
 
@@ -44,16 +45,21 @@ class Drainable(Protocol):
 
 
 class Drain:
-    """A listener's promise to end: started once, it closes idle connections and makes every answer the last."""
+    """A listener's promise to end: started once, it closes idle connections and makes every answer the last.
 
-    def __init__(self) -> None:
+    `occupancy`: what the listener's worker has open, beside others that accept from the same socket.
+    """
+
+    def __init__(self, occupancy: Occupancy | None = None) -> None:
         self.started = False
+        self.occupancy = alone() if occupancy is None else occupancy
         self.accepting = trio.CancelScope()
         self.connections: set[Drainable] = set()
 
     def start(self) -> None:
         """Accept nobody any more; connections end with the answer that they are at."""
         self.started = True
+        self.occupancy.leave()
         self.accepting.cancel()
         for connection in list(self.connections):
             connection.end_if_idle()

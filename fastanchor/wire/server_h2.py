@@ -123,6 +123,7 @@ class H2Connection(Session[Serving]):
                 await self._serve()
                 self._nursery.cancel_scope.cancel()
         finally:
+            self._count(-self._busy)
             sweeper().discard(self)
             if self.drain is not None:
                 self.drain.connections.discard(self)
@@ -263,7 +264,7 @@ class H2Connection(Session[Serving]):
             return
         stream = Serving(self, H2Request(self, stream_id, head, ended=ended))
         self.streams[stream_id] = stream
-        self._busy += 1
+        self._count(1)
         self._served += 1
         self._nursery.start_soon(self._answer, stream, name="wire.stream")
         if self._served >= self.limits.requests:
@@ -339,7 +340,12 @@ class H2Connection(Session[Serving]):
     def _uncount(self, stream: Serving) -> None:
         if stream.counted:
             stream.counted = False
-            self._busy -= 1
+            self._count(-1)
+
+    def _count(self, streams: int) -> None:
+        self._busy += streams
+        if self.drain is not None:
+            self.drain.occupancy.opened(streams)
 
     def _over(self, stream: Serving) -> None:
         """The handler has ended."""

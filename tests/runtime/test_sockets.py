@@ -12,25 +12,24 @@ from pathlib import Path
 
 import pytest
 
-from fastanchor.runtime.sockets import handed_over, slots
+from fastanchor.runtime.sockets import handed_over, listening
 from fastanchor.settings.address import Address
 from fastanchor.settings.server import ServerSettings
 
 
-def test_each_worker_has_a_socket_of_its_own_at_the_same_port() -> None:
-    found = slots(ServerSettings(listen=(Address("127.0.0.1", 0),)), 3, [])
+def test_there_is_one_socket_for_each_address(tmp_path: Path) -> None:
+    addresses = (Address("127.0.0.1", 0), Address("", 0, str(tmp_path / "s")))
+    found = listening(ServerSettings(listen=addresses), [])
     try:
-        assert len({slot[0].getsockname() for slot in found}) == 1
-        assert len({slot[0].fileno() for slot in found}) == 3
+        assert [listener.family for listener in found] == [socket.AF_INET, socket.AF_UNIX]
     finally:
-        for (listener,) in found:
+        for listener in found:
             listener.close()
 
 
-def test_a_unix_path_is_shared(tmp_path: Path) -> None:
-    found = slots(ServerSettings(listen=(Address("", 0, str(tmp_path / "s")),)), 2, [])
-    assert found[0][0] is found[1][0]
-    found[0][0].close()
+def test_sockets_that_were_handed_over_take_the_place_of_all_addresses() -> None:
+    with socket.socket() as given:
+        assert listening(ServerSettings(listen=(Address("127.0.0.1", 0),)), [given]) == [given]
 
 
 @pytest.mark.parametrize(

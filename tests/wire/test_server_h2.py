@@ -10,6 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from fastanchor.wire import BodyTooLarge, ClientGone, Drain, Reply, Request, ServerLimits
 from fastanchor.wire.limits import H2Limits
+from fastanchor.wire.occupancy import Floor, Occupancy
 from tests.kit.h2_frames import (
     CANCEL,
     DATA,
@@ -509,6 +510,17 @@ class TestEndings:
             await client.write(reset(1) + reset(3))
             client.read()
             assert client.ended
+
+    async def test_open_streams_count_for_the_worker_until_they_end(self) -> None:
+        floor = Floor(1)
+        occupancy, stuck = Occupancy(floor, 0), Stuck()
+        occupancy.enter()
+        async with h2_served(stuck, drain=Drain(occupancy)) as client:
+            await client.write(headers(1) + headers(3) + headers(5))
+            assert floor[0] == 3
+            await client.write(reset(3))
+            assert floor[0] == 2
+        assert floor[0] == 0
 
     async def test_a_client_that_does_not_answer_is_left_after_a_second(self, autojump_clock: MockClock) -> None:
         drain = Drain()
