@@ -7,6 +7,7 @@ Rules:
 - `OpaqueSignature` never crosses to another dialect than its own.
 - What a dialect has and this type lacks goes into `extra` under that dialect's name; a writer of another dialect drops
   or rejects it by the mapping tables and names it.
+- `path` is where a turn or tool stands in the client's request, for faults to name it; it is no part of what was asked.
 """
 
 from __future__ import annotations
@@ -111,6 +112,7 @@ class Turn:
     role: Role
     parts: tuple[Part, ...]
     name: str = ""
+    path: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ class Tool:
     data: bytes = b""  # custom format or hosted definition, raw JSON in the words of `dialect`
     dialect: str = ""
     cache: CacheMark | None = None
+    path: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +166,7 @@ class Prompt:
     """A whole request, format-free. Optional numbers are None when the client did not say."""
 
     turns: list[Turn] = field(default_factory=list)
+    prefill: bool = False  # the last turn is the beginning of the answer, to be gone on with
     tools: list[Tool] = field(default_factory=list)
     tool_choice: ToolChoice | None = None
     parallel_tools: bool | None = None

@@ -134,6 +134,9 @@ class Dialect(Protocol):
 
     name: str
     keep_alive: bytes  # bytes that clients ignore while the provider is silent, or b""
+    words: Mapping[str, str]
+    """What the fields are called that have another name here than in OpenAI chat, whose names writers use: for the
+    client to be told of its own fields."""
 
     def read(self, body: bytes, path: str, query: str, headers: Mapping[str, str]) -> Call:
         """Peek at a request. Checks the required fields and types of the facts in `Call`. Raises Fault."""

@@ -43,6 +43,7 @@ class OpenAIEmbeddings:
 
     name = "openai_embeddings"
     keep_alive = b""
+    words: Mapping[str, str] = {}
 
     def read(self, body: bytes, path: str, query: str, headers: Mapping[str, str]) -> Call:
         found = bodies.members(body, _FACTS)

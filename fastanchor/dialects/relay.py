@@ -6,6 +6,9 @@ here: `fault` is set, nothing more is given out, and the engine tells it in the 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from fastanchor.core.call import Call
@@ -18,6 +21,8 @@ from fastanchor.dialects.stop_sequences import cut
 from fastanchor.dialects.translation import BYTES_PER_TOKEN, Translation, named, size
 from fastanchor.providers.contract import Unframer
 
+_HEAD = re.compile(r"[^.\[]+")
+
 Relay: TypeAlias = Observer
 """What carries a streamed answer: an observer of equal dialects, or a `Translation`."""
 
@@ -29,10 +34,32 @@ def request(client: Dialect, source: Dialect, call: Call, target: Target) -> Wri
         Fault: the call, or one of its fields, cannot be carried there.
     """
     if call.operation == "embeddings":
-        return embedding(source).write_embedding(embedding(client).parse_embedding(call), target)
-    if call.prompt is None:
-        call.prompt = client.parse(call)
-    return source.write(call.prompt, target)
+        written = embedding(source).write_embedding(embedding(client).parse_embedding(call), target)
+    else:
+        if call.prompt is None:
+            call.prompt = client.parse(call)
+        try:
+            written = source.write(call.prompt, target)
+        except Fault as fault:
+            raise told(fault, client.words) from None
+    return replace(written, dropped=tuple(dict.fromkeys(own_name(name, client.words) for name in written.dropped)))
+
+
+def own_name(name: str, words: Mapping[str, str]) -> str:
+    """A writer's name of a field, or of something below it, in the client's words."""
+    head = _HEAD.match(name)
+    return words[head[0]] + name[head.end() :] if head is not None and head[0] in words else name
+
+
+def told(fault: Fault, words: Mapping[str, str]) -> Fault:
+    """A writer's complaint about a field, in the client's words."""
+    name, own = fault.param, own_name(fault.param, words)
+    if own == name:
+        return fault
+    message = fault.message.replace(f"'{name}'", f"'{own}'")
+    if message.startswith(f"{name}: "):
+        message = own + message[len(name) :]
+    return Fault(fault.kind, message, param=own)
 
 
 def embedding(dialect: Dialect) -> EmbeddingDialect:

@@ -7,7 +7,8 @@ Rules, in this order:
 2. The results of one assistant turn follow it at once, in the order of the calls, before anything else that was said.
 3. Empty texts, and turns that are empty without them, are left out.
 4. Where a provider wants it, neighbours of one role become one turn (`merged`).
-System turns keep their place, but never stand between calls and their results.
+System turns keep their place, but never stand between calls and their results. A turn made of several keeps the path of
+their first without its index, unless they all stood in one place.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def paired(turns: Sequence[Turn], *, strict: bool = True) -> list[Turn]:
             continue
         out.append(turns[at])
         until = _next_assistant(turns, at + 1)
-        out += _answered(calls, turns[at + 1 : until], strict)
+        out += _answered(turns[at], calls, turns[at + 1 : until], strict)
         at = until
     return filled(out)
 
@@ -46,7 +47,7 @@ def merged(turns: Iterable[Turn]) -> list[Turn]:
     out: list[Turn] = []
     for turn in turns:
         if out and out[-1].role == turn.role != "system":
-            out[-1] = replace(out[-1], parts=out[-1].parts + turn.parts)
+            out[-1] = _one(out[-1], turn)
         else:
             out.append(turn)
     return out
@@ -62,10 +63,18 @@ def _joined(turns: Sequence[Turn]) -> list[Turn]:
     out: list[Turn] = []
     for turn in turns:
         if out and out[-1].role == turn.role == "assistant" and (_calls(out[-1]) or _calls(turn)):
-            out[-1] = replace(out[-1], parts=out[-1].parts + turn.parts)
+            out[-1] = _one(out[-1], turn)
         else:
             out.append(turn)
     return out
+
+
+def _one(first: Turn, second: Turn) -> Turn:
+    return replace(first, parts=first.parts + second.parts, path=_place(first.path, second.path))
+
+
+def _place(first: str, second: str) -> str:
+    return first if first == second else first.partition("[")[0]
 
 
 def _calls(turn: Turn) -> list[ToolCallPart]:
@@ -78,8 +87,9 @@ def _next_assistant(turns: Sequence[Turn], at: int) -> int:
     return at
 
 
-def _answered(calls: Sequence[ToolCallPart], following: Sequence[Turn], strict: bool) -> list[Turn]:
+def _answered(asking: Turn, calls: Sequence[ToolCallPart], following: Sequence[Turn], strict: bool) -> list[Turn]:
     """The turns after an assistant turn with calls: its results first, then the rest as it was."""
+    path = ""
     results: dict[str, ToolResultPart] = {}
     rest: list[Turn] = []
     beside: tuple[Part, ...] = ()
@@ -88,37 +98,37 @@ def _answered(calls: Sequence[ToolCallPart], following: Sequence[Turn], strict: 
         own = [part for part in turn.parts if isinstance(part, ToolResultPart)]
         for result in own:
             if result.id not in names:
-                raise _orphan(result)
+                raise _orphan(result, turn)
             results[result.id] = result
+            path = _place(path or turn.path, turn.path)
         others = tuple(part for part in turn.parts if not isinstance(part, ToolResultPart))
         if own and not rest:
             beside += others
         elif others:
             rest.append(replace(turn, parts=others))
-    answers = tuple(_named(call, results.get(call.id), strict) for call in names.values())
-    return [Turn("user", answers + beside), *rest]
+    answers = tuple(_named(call, asking, results.get(call.id), strict) for call in names.values())
+    return [Turn("user", answers + beside, path=path), *rest]
 
 
-def _named(call: ToolCallPart, result: ToolResultPart | None, strict: bool) -> ToolResultPart:
+def _named(call: ToolCallPart, asking: Turn, result: ToolResultPart | None, strict: bool) -> ToolResultPart:
     if result is not None:
         return replace(result, name=result.name or call.name, custom=call.custom)
     if strict:
-        raise Fault(
-            Kind.INVALID_REQUEST, f"The tool call {call.id!r} ({call.name}) has no result.", param="messages"
-        )
+        told = f"The tool call {call.id!r} ({call.name}) has no result."
+        raise Fault(Kind.INVALID_REQUEST, told, param=asking.path or "messages")
     return ToolResultPart(call.id, (TextPart(NO_RESULT),), name=call.name, is_error=True, custom=call.custom)
 
 
 def _no_results(turn: Turn) -> None:
     for part in turn.parts:
         if isinstance(part, ToolResultPart):
-            raise _orphan(part)
+            raise _orphan(part, turn)
 
 
-def _orphan(result: ToolResultPart) -> Fault:
+def _orphan(result: ToolResultPart, turn: Turn) -> Fault:
     return Fault(
         Kind.INVALID_REQUEST, f"The tool result {result.id!r} answers no tool call of the turn before it.",
-        param="messages",
+        param=turn.path or "messages",
     )  # fmt: skip
 
 

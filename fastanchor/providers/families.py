@@ -5,7 +5,7 @@ First match wins, so the special stands before the general; each row says why. T
 - `reasoning` thinks before it answers; `effort` takes an effort; `thinking_budget`, `thinking_adaptive`,
   `thinking_level` are the three vendors' ways to be asked; `no_sampling` refuses temperature and top_p;
 - `max_completion_tokens` refuses the older `max_tokens`; `prefill` continues a last assistant message; `mid_system`
-  takes system messages within the conversation;
+  takes system messages within the conversation; `cache_breakpoints` takes marks of what to cache;
 - `tools`, `json_schema`, `vision`, `documents`, `audio`, `embeddings` are what goes in and comes out.
 
 Sources: the vendors' model pages and the refusals of their APIs (reference wire-formats §1, §2.2, §2.8).
@@ -51,7 +51,9 @@ FAMILIES: tuple[Family, ...] = (
     Family("gpt-5*-chat*", f"max_completion_tokens no_sampling {_SEES}", 128_000, 16_384, "chat variant, no reasoning"),
     Family("gpt-5-search*", f"max_completion_tokens no_sampling {_SEES}", 128_000, 16_384, "search variant"),
     Family("gpt-chat-latest*", f"max_completion_tokens no_sampling {_SEES}", 128_000, 16_384, "chat variant"),
-    Family("gpt-[5-9]*", f"{_O} {_SEES}", 400_000, 128_000, "reasoning line"),
+    Family("gpt-5.[6-9]*", f"{_O} {_SEES} cache_breakpoints", 400_000, 128_000, "reasoning line, explicit caching"),
+    Family("gpt-[6-9]*", f"{_O} {_SEES} cache_breakpoints", 400_000, 128_000, "its successors"),
+    Family("gpt-5*", f"{_O} {_SEES}", 400_000, 128_000, "reasoning line"),
     Family("gpt-oss-*", "reasoning effort tools json_schema", 131_072, 131_072, "open weights: sampling is taken"),
     Family("gpt-4.5*", _SEES, 128_000, 16_384, "last before reasoning"),
     Family("gpt-4.1*", _SEES, 1_047_576, 32_768, "long context, no reasoning"),

@@ -75,12 +75,12 @@ def test_media(part: MediaPart, source: dict[str, str]) -> None:
     ],
 )  # fmt: skip
 def test_media_without_a_place_are_refused(part: MediaPart) -> None:
-    refused("messages[2].content", HI, Turn("assistant", (TextPart("ok"),)), Turn("user", (part,)))
+    refused("messages[2]", HI, Turn("assistant", (TextPart("ok"),)), Turn("user", (part,), path="messages[2]"))
 
 
 def test_media_of_the_assistant_are_refused() -> None:
     picture = MediaPart("image", data=PNG, mime="image/png")
-    refused("messages[1].content", HI, Turn("assistant", (picture,)), HI)
+    refused("messages[1]", HI, Turn("assistant", (picture,), path="messages[1]"), HI)
 
 
 # --- turns ------------------------------------------------------------------------------------------------------------

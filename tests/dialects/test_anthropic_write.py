@@ -287,9 +287,9 @@ def test_what_only_tunes_is_dropped_and_named(members: dict[str, Any], dropped: 
     ("members", "param"),
     [
         ({"logprobs": True}, "logprobs"), ({"top_logprobs": 3}, "logprobs"), ({"stop": (" ", "x")}, "stop"),
-        ({"extra": {"openai_responses": {"previous_response_id": b'"r"'}}}, "previous_response_id"),
+        ({"extra": {"openai_responses": {"truncation": b'"auto"'}}}, "truncation"),
         ({"extra": {"openai_chat": {"modalities": b'["audio"]'}}}, "modalities"),
-        ({"extra": {"gemini": {"cachedContent": b'"c"'}}}, "cachedContent"),
+        ({"extra": {"gemini": {"generationConfig.speechConfig": b"{}"}}}, "generationConfig.speechConfig"),
     ],
 )  # fmt: skip
 def test_what_changes_the_answer_is_refused_or_on_lenient_routes_dropped(members: dict[str, Any], param: str) -> None:

@@ -178,7 +178,7 @@ def test_a_conversation_becomes_one_prompt() -> None:
     [
         (Prompt(turns=[Turn("user", (TextPart("x"),))], tools=[Tool("function", "f")]), "tools"),
         (Prompt(turns=[Turn("user", (TextPart("x"),))], format=Format("json_object")), "response_format"),
-        (Prompt(turns=[Turn("user", (MediaPart("image", url="https://x"),))]), "messages[0].content"),
+        (Prompt(turns=[Turn("user", (MediaPart("image", url="https://x"),))]), "messages[0]"),
     ],
 )
 def test_what_text_cannot_say_is_refused(prompt: Prompt, param: str) -> None:

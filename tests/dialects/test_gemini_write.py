@@ -114,17 +114,20 @@ def test_a_part_is_carried(part: Part, wire: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "param"),
+    ("part", "reason"),
     [
-        (MediaPart("image", url="https://example.com/a.png"), "image_url"),
-        (MediaPart("document", url="https://example.com/a.pdf"), "document_url"),
-        (MediaPart("document", file_id="file-123"), "file_id"),
-        (MediaPart("image", data="????"), "mime_type"),
+        (MediaPart("image", url="https://example.com/a.png"), "no image by address"),
+        (MediaPart("document", url="https://example.com/a.pdf"), "no document by address"),
+        (MediaPart("document", file_id="file-123"), "no document by file id"),
+        (MediaPart("image", data="????"), "type of an inline image"),
     ],
 )
-def test_media_by_address_is_refused_on_strict_and_lenient_routes(part: Part, param: str) -> None:
-    assert refused(said(part)).param == param
-    assert refused(said(part), strict=False).param == param
+def test_media_by_address_is_refused_on_strict_and_lenient_routes(part: Part, reason: str) -> None:
+    prompt = Prompt(turns=[Turn("user", (TextPart("go"), part), path="messages[3]")])
+    for strict in (True, False):
+        fault = refused(prompt, strict=strict)
+        assert fault.param == "messages[3]"
+        assert reason in fault.message
 
 
 def conversation(*results: Part, signature: OpaqueSignature | None = None) -> Prompt:
@@ -213,7 +216,7 @@ def test_bug_21_own_signatures_go_back_and_foreign_ones_do_not() -> None:
     prompt.turns += [Turn("assistant", (ThoughtPart("mine", own), ThoughtPart("theirs", foreign), TextPart("x")))]
     parts = body(prompt)["contents"][1]["parts"]
     assert parts == [{"text": "mine", "thought": True, "thoughtSignature": "b3du"}, {"text": "x"}]
-    assert "thinking" in written(prompt).dropped
+    assert "messages.reasoning" in written(prompt).dropped
 
 
 def test_generation_3_gets_a_placeholder_on_the_first_unsigned_call_of_a_step() -> None:
@@ -246,18 +249,18 @@ def test_a_custom_tool_is_a_function_of_its_input() -> None:
     prompt = Prompt(turns=[Turn("user", (TextPart("x"),)), Turn("assistant", (call,)),
                            Turn("user", (ToolResultPart("c", (TextPart("ok"),), custom=True),))])  # fmt: skip
     assert body(prompt)["contents"][1]["parts"][0]["functionCall"]["args"] == {"input": 'say "hi"'}
-    grammar = Tool("custom", "sh", data=b'{"type":"grammar"}')
-    assert refused(said(tools=[grammar])).param == "tools.sh.format"
-    assert "tools.sh.format" in written(said(tools=[grammar]), strict=False).dropped
+    grammar = Tool("custom", "sh", data=b'{"type":"grammar"}', path="tools[0]")
+    assert refused(said(tools=[grammar])).param == "tools[0].format"
+    assert "tools[0].format" in written(said(tools=[grammar]), strict=False).dropped
 
 
 def test_web_search_becomes_googles_and_other_hosted_tools_are_refused() -> None:
     searches = Tool("hosted", "web_search", data=b'{"type":"web_search_20250305"}', dialect="anthropic")
     own = Tool("hosted", "urlContext", data=b'{"urlContext":{}}', dialect="gemini")
-    bash = Tool("hosted", "bash", data=b'{"type":"bash_20250124"}', dialect="anthropic")
+    bash = Tool("hosted", "bash", data=b'{"type":"bash_20250124"}', dialect="anthropic", path="tools[2]")
     assert body(said(tools=[FUNCTION, searches, own]))["tools"][1:] == [{"googleSearch": {}}, {"urlContext": {}}]
-    assert refused(said(tools=[bash])).param == "tools.bash"
-    assert written(said(tools=[bash]), strict=False).dropped == ("tools.bash",)
+    assert refused(said(tools=[bash])).param == "tools[2]"
+    assert written(said(tools=[bash]), strict=False).dropped == ("tools[2]",)
 
 
 @pytest.mark.parametrize(
@@ -374,9 +377,19 @@ def test_what_tunes_labels_or_bills_is_dropped_and_named() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["previous_response_id", "conversation", "background", "audio", "mcp_servers"])
-def test_state_that_is_elsewhere_is_refused(name: str) -> None:
-    assert refused(said(extra={"openai_responses": {name: b'"x"'}}), strict=False).param == name
+@pytest.mark.parametrize(
+    ("dialect", "name"),
+    [("openai_responses", "previous_response_id"), ("openai_responses", "conversation"),
+     ("openai_responses", "background"), ("anthropic", "mcp_servers"), ("anthropic", "container")],
+)  # fmt: skip
+def test_state_that_is_elsewhere_is_refused(dialect: str, name: str) -> None:
+    assert refused(said(extra={dialect: {name: b'"x"'}}), strict=False).param == name
+
+
+def test_an_answer_in_sound_is_refused_on_strict_routes() -> None:
+    prompt = said(extra={"openai_chat": {"audio": b"{}"}})
+    assert refused(prompt).param == "audio"
+    assert "audio" in written(prompt, strict=False).dropped
 
 
 def test_more_stops_than_gemini_takes_are_refused() -> None:

@@ -31,6 +31,7 @@ from fastanchor.core.prompt import (
 )
 from fastanchor.dialects.contract import Target, Written
 from fastanchor.dialects.openai_chat import DIALECT
+from fastanchor.providers import catalogue
 
 USER = {"role": "user", "content": "hi"}
 FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -391,9 +392,32 @@ def test_errors_and_media_of_tool_results() -> None:
 
 def test_cache_marks_are_sent_where_they_are_taken() -> None:
     prompt = Prompt(turns=[Turn("user", (TextPart("hi", CacheMark("1h")),))])
-    assert written(prompt).dropped == ("messages[0].cache_control",)
+    assert written(prompt).dropped == ("cache_control",)
     part = body(prompt, "cache_control")["messages"][0]["content"][0]
     assert part["cache_control"] == {"type": "ephemeral", "ttl": "1h"}
+
+
+@pytest.mark.parametrize(("model", "taken"), [("gpt-5.5", False), ("gpt-5.6", True), ("gpt-5.6-mini", True)])
+def test_cache_marks_become_breakpoints_where_the_model_takes_them(model: str, taken: bool) -> None:
+    prompt = Prompt(turns=[Turn("user", (TextPart("hi", CacheMark("1h")),))])
+    made = DIALECT.write(prompt, Target(model, catalogue.card(model)))
+    content = orjson.loads(made.body)["messages"][0]["content"]
+    mark = {"mode": "explicit", "ttl": "30m"}
+    assert content == ([{"type": "text", "text": "hi", "prompt_cache_breakpoint": mark}] if taken else "hi")
+    assert made.dropped == (() if taken else ("cache_control",))
+
+
+@pytest.mark.parametrize(("model", "known"), [("gpt-4.1", True), ("my-own-llama", False)])
+def test_a_prefill_is_refused_where_the_model_is_known_not_to_go_on_with_it(model: str, known: bool) -> None:
+    turns = [Turn("user", (TextPart("hi"),)), Turn("assistant", (TextPart("Well"),), path="messages[1]")]
+    prompt = Prompt(turns=turns, prefill=True)
+    if known:
+        with pytest.raises(Fault) as caught:
+            DIALECT.write(prompt, Target(model, catalogue.card(model)))
+        assert caught.value.param == "messages[1]"
+    made = DIALECT.write(prompt, Target(model, catalogue.card(model), strict=not known))
+    assert orjson.loads(made.body)["messages"][1] == {"role": "assistant", "content": "Well"}
+    assert made.dropped == (("messages[1]",) if known else ())
 
 
 @pytest.mark.parametrize(
@@ -409,9 +433,9 @@ def test_cache_marks_are_sent_where_they_are_taken() -> None:
 )
 def test_parts_without_a_place_are_refused_or_on_lenient_routes_dropped(part: Any) -> None:
     prompt = Prompt(turns=[Turn("user", (TextPart("hi"), part))])
-    assert refusal(prompt) == "messages[0].content"
+    assert refusal(prompt) == "messages[0]"
     lenient = written(prompt, strict=False)
-    assert lenient.dropped == ("messages[0].content",)
+    assert lenient.dropped == ("messages[0]",)
     assert orjson.loads(lenient.body)["messages"] == [USER]
 
 

@@ -94,7 +94,7 @@ def test_settings_written(change: dict[str, Any], name: str, expected: Any) -> N
         ({"extra": {"gemini": {"safetySettings": b"[]"}}}, "safetySettings"),
         ({"turns": [Turn("user", (TextPart("u"),)),
                     Turn("assistant", (ThoughtPart("t", OpaqueSignature("anthropic", "s")), TextPart("a"))),
-                    Turn("user", (TextPart("u"),))]}, "thinking"),
+                    Turn("user", (TextPart("u"),))]}, "messages.reasoning"),
     ],
 )  # fmt: skip
 def test_what_only_tunes_is_dropped_and_named(change: dict[str, Any], dropped: str) -> None:

@@ -23,6 +23,10 @@ class Anthropic:
 
     name = read.NAME
     keep_alive = frames.PING
+    words: Mapping[str, str] = {
+        "stop": "stop_sequences", "response_format": "output_config.format", "reasoning": "thinking",
+        "user": "metadata.user_id", "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
+    }  # fmt: skip
 
     def read(self, body: bytes, path: str, query: str, headers: Mapping[str, str]) -> Call:
         return read.read(body, path, query, headers)

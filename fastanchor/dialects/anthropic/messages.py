@@ -55,7 +55,7 @@ def messages(draft: Draft) -> list[dict[str, object]]:
         turns.insert(0, Turn("user", (TextPart(FILLER),)))
     _check_end(draft, turns)
     writer = _Writer(draft)
-    return [{"role": turn.role, "content": writer.content(turn, at)} for at, turn in enumerate(turns)]
+    return [{"role": turn.role, "content": writer.content(turn)} for turn in turns]
 
 
 def _leading(turns: Sequence[Turn]) -> int:
@@ -66,22 +66,23 @@ def _spoken(draft: Draft, turns: Sequence[Turn]) -> list[Turn]:
     """The turns without blank texts and without thinking that is not Anthropic's."""
     out = []
     for at, turn in enumerate(turns):
+        path = turn.path or f"messages[{at}]"
         if turn.name:
-            draft.drop(f"messages[{at}].name")
-        parts = tuple(part for part in turn.parts if _has_place(draft, part, at))
+            draft.drop(f"{path}.name")
+        parts = tuple(part for part in turn.parts if _has_place(draft, part, path))
         if parts:
             out.append(replace(turn, parts=parts))
     return out
 
 
-def _has_place(draft: Draft, part: Part, at: int) -> bool:
+def _has_place(draft: Draft, part: Part, path: str) -> bool:
     if isinstance(part, (TextPart, RefusalPart)):
         return bool(part.text.strip())
     if isinstance(part, ThoughtPart) and (part.signature is None or part.signature.dialect != NAME):
-        draft.drop(f"messages[{at}].reasoning")
+        draft.drop(f"{path}.reasoning")
         return False
     if isinstance(part, HostedPart) and part.dialect != NAME:
-        draft.refuse(f"messages[{at}]", "an item of another vendor's hosted tool cannot be sent to this model")
+        draft.refuse(path, "an item of another vendor's hosted tool cannot be sent to this model")
         return False
     return True
 
@@ -101,10 +102,11 @@ def _well_placed(turns: Sequence[Turn], at: int) -> bool:
 
 
 def _reminder(turn: Turn) -> Turn:
-    return Turn("user", tuple(
+    parts = tuple(
         replace(part, text=f"<system-reminder>\n{part.text}\n</system-reminder>")
         for part in turn.parts if isinstance(part, TextPart)
-    ))  # fmt: skip
+    )  # fmt: skip
+    return Turn("user", parts, path=turn.path)
 
 
 def _check_end(draft: Draft, turns: list[Turn]) -> None:
@@ -113,7 +115,7 @@ def _check_end(draft: Draft, turns: list[Turn]) -> None:
     if last.role != "assistant":
         return
     if not draft.can.prefill:
-        draft.refuse("messages", "the last message must not be the assistant's on this model")
+        draft.refuse(last.path or "messages", "the last message must not be the assistant's on this model")
         turns.append(Turn("user", (TextPart(FILLER),)))
         return
     end = last.parts[-1]
@@ -129,8 +131,8 @@ class _Writer:
         self._ids: dict[str, str] = {}
         self._taken: set[str] = set()
 
-    def content(self, turn: Turn, at: int) -> Blocks:
-        return [block for part in turn.parts for block in self._blocks(part, turn.role, f"messages[{at}].content")]
+    def content(self, turn: Turn) -> Blocks:
+        return [block for part in turn.parts for block in self._blocks(part, turn.role, turn.path or "messages")]
 
     def _blocks(self, part: Part, role: str, param: str) -> Blocks:
         if isinstance(part, TextPart):
@@ -140,7 +142,7 @@ class _Writer:
         if isinstance(part, MediaPart):
             if role != "user":
                 raise invalid(param, "media of the assistant cannot be sent to this model")
-            return [media(part, param)]
+            return [self._media(part, param)]
         if isinstance(part, ThoughtPart):
             return [_thought(part)]
         if isinstance(part, ToolCallPart):
@@ -148,6 +150,11 @@ class _Writer:
         if isinstance(part, ToolResultPart):
             return [self._result(part, param)]
         return [orjson.Fragment(part.data)]
+
+    def _media(self, part: MediaPart, param: str) -> dict[str, object]:
+        if part.detail not in ("", "auto"):
+            self._draft.drop("detail")
+        return media(part, param)
 
     def _call(self, part: ToolCallPart, param: str) -> dict[str, object]:
         self._ids[part.id] = legal_id(part.id, "call", self._taken)
@@ -164,7 +171,7 @@ class _Writer:
 
     def _result(self, part: ToolResultPart, param: str) -> dict[str, object]:
         block: dict[str, object] = {"type": "tool_result", "tool_use_id": self._ids.get(part.id, part.id)}
-        content = [_text(p) if isinstance(p, TextPart) else media(p, param) for p in part.parts if _said(p)]
+        content = [_text(p) if isinstance(p, TextPart) else self._media(p, param) for p in part.parts if _said(p)]
         if content:
             block["content"] = content
         if part.is_error:

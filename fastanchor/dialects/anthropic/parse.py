@@ -38,6 +38,7 @@ def parse(call: Call) -> Prompt:
         reasoning=_reasoning(request),
         format=_format(request),
     )
+    prompt.prefill = bool(prompt.turns) and prompt.turns[-1].role == "assistant"
     prompt.extra[NAME] = {name: request.raw(name) for name in request.names() if name not in _PLACED}
     _sampling(request, prompt, strict)
     _tools(request, prompt)
@@ -47,17 +48,17 @@ def parse(call: Call) -> Prompt:
 
 
 def _system(request: Fields) -> list[Turn]:
-    return [Turn("system", blocks.texts(request, "system"))] if request.raw("system") else []
+    return [Turn("system", blocks.texts(request, "system"), path="system")] if request.raw("system") else []
 
 
 def _turn(message: Fields, strict: bool) -> Turn:
     role = message.text("role", required=True)
     if role == "user":
-        turn = Turn("user", blocks.content(message))
+        turn = Turn("user", blocks.content(message), path=message.path)
     elif role == "assistant":
-        turn = Turn("assistant", blocks.content(message))
+        turn = Turn("assistant", blocks.content(message), path=message.path)
     elif role == "system":
-        turn = Turn("system", blocks.texts(message, "content"))
+        turn = Turn("system", blocks.texts(message, "content"), path=message.path)
     else:
         raise message.wrong("role", f"{role!r} is not one of 'user', 'assistant' and 'system'")
     if strict:
@@ -129,7 +130,9 @@ def _tools(request: Fields, prompt: Prompt) -> None:
 
 def _tool(tool: Fields, prompt: Prompt) -> Tool:
     if tool.text("type") not in ("", "custom"):
-        return Tool("hosted", tool.text("name"), data=tool.source, dialect=NAME, cache=blocks.cache_mark(tool))
+        return Tool(
+            "hosted", tool.text("name"), data=tool.source, dialect=NAME, cache=blocks.cache_mark(tool), path=tool.path
+        )
     for name in tool.names():
         if name not in _TOOL_PLACED:
             prompt.extra[NAME][tool.at(name)] = tool.raw(name)
@@ -138,7 +141,7 @@ def _tool(tool: Fields, prompt: Prompt) -> Tool:
         raise tool.wrong("input_schema", "must be an object" if schema else "Field required")
     return Tool(
         "function", tool.text("name", required=True), tool.text("description"), schema, tool.flag("strict"),
-        cache=blocks.cache_mark(tool),
+        cache=blocks.cache_mark(tool), path=tool.path,
     )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def tools(draft: Draft) -> list[dict[str, object]]:
     for at, tool in enumerate(draft.prompt.tools):
         if wanted is not None and tool.kind != "hosted" and tool.name not in wanted:
             continue
-        written = _tool(draft, tool, f"tools[{at}]")
+        written = _tool(draft, tool, tool.path or f"tools[{at}]")
         if written is not None:
             out.append(written)
     return out

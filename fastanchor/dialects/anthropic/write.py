@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from fastanchor.core.prompt import Format, Prompt
+from fastanchor.dialects import foreign
 from fastanchor.dialects.anthropic.draft import Draft
 from fastanchor.dialects.anthropic.faults import invalid
 from fastanchor.dialects.anthropic.messages import messages, system
@@ -29,24 +30,6 @@ _TUNING = (
     ("logit_bias", "logit_bias"), ("verbosity", "verbosity"), ("metadata", "metadata"),
     ("cache_key", "prompt_cache_key"), ("store", "store"),
 )  # fmt: skip
-_MEANINGFUL = {
-    # fields of other dialects that change what is answered, or to what
-    "audio": "audio output is not available on this model",
-    "modalities": "only text output is available on this model",
-    "previous_response_id": "stored responses are not available on this model",
-    "conversation": "stored conversations are not available on this model",
-    "background": "background responses are not available on this model",
-    "prompt": "prompt templates are not available on this model",
-    "truncation": "automatic truncation is not available on this model",
-    "web_search_options": "web search options are not available on this model",
-    "cachedContent": "cached content is not available on this model",
-    "generationConfig.responseModalities": "only text output is available on this model",
-}
-_DEFAULTS: dict[str, object] = {
-    # values of the above that ask for nothing
-    "modalities": ["text"], "generationConfig.responseModalities": ["TEXT"], "background": False,
-    "truncation": "disabled",
-}  # fmt: skip
 
 
 def write(prompt: Prompt, target: Target) -> Written:
@@ -84,12 +67,12 @@ def _refuse_and_drop(draft: Draft) -> None:
     for attribute, field in _TUNING:
         if getattr(prompt, attribute):
             draft.drop(field)
-    for dialect, fields in prompt.extra.items():
-        for name, raw in fields.items() if dialect != NAME else ():
-            if name not in _MEANINGFUL:
-                draft.drop(name)
-            elif orjson.loads(raw) != _DEFAULTS.get(name):
-                draft.refuse(name, _MEANINGFUL[name])
+    for alien in foreign.fields(prompt, NAME):
+        if alien.firm:
+            raise invalid(alien.name, alien.reason)
+        if alien.reason:
+            draft.refuse(alien.name, alien.reason)
+        draft.drop(alien.name)
 
 
 def _format(draft: Draft, body: dict[str, Any]) -> None:

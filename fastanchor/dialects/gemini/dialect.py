@@ -25,6 +25,16 @@ class Gemini:
 
     name = "gemini"
     keep_alive = b""  # google-genai reads any line but `data: ` as JSON
+    words: Mapping[str, str] = {
+        "messages": "contents", "n": "generationConfig.candidateCount", "stop": "generationConfig.stopSequences",
+        "logprobs": "generationConfig.responseLogprobs", "top_logprobs": "generationConfig.logprobs",
+        "response_format": "generationConfig.responseMimeType", "reasoning": "generationConfig.thinkingConfig",
+        "temperature": "generationConfig.temperature", "top_p": "generationConfig.topP",
+        "top_k": "generationConfig.topK", "seed": "generationConfig.seed",
+        "frequency_penalty": "generationConfig.frequencyPenalty",
+        "presence_penalty": "generationConfig.presencePenalty", "service_tier": "serviceTier",
+        "tool_choice": "toolConfig.functionCallingConfig", "task": "taskType",
+    }  # fmt: skip
 
     def read(self, body: bytes, path: str, query: str, headers: Mapping[str, str]) -> Call:
         return read(body, path, query)

@@ -58,7 +58,7 @@ def _tools(message: Message) -> list[Tool]:
             tools += [_function(declaration) for declaration in message.messages(name)]
         else:
             data = b'{"%s":%s}' % (name.encode(), message.raw(name))
-            tools.append(Tool("hosted", name, data=data, dialect=NAME))
+            tools.append(Tool("hosted", name, data=data, dialect=NAME, path=message.at(name)))
     return tools
 
 
@@ -69,7 +69,7 @@ def _function(declaration: Message) -> Tool:
     given = declaration.raw("parametersJsonSchema")
     if not given and (proto := declaration.raw("parameters")):
         given = schema.expand(proto, declaration.at("parameters"))
-    return Tool("function", name, declaration.string("description"), given)
+    return Tool("function", name, declaration.string("description"), given, path=declaration.path)
 
 
 def _tool_config(request: Message, prompt: Prompt) -> None:

@@ -41,7 +41,7 @@ class Contents:
         if instruction is None:
             return []
         parts = tuple(TextPart(part.string("text")) for part in instruction.messages("parts") if part.raw("text"))
-        return [Turn("system", parts)] if parts else []
+        return [Turn("system", parts, path=instruction.path)] if parts else []
 
     def turns(self, request: Message) -> list[Turn]:
         contents = request.messages("contents")
@@ -56,7 +56,7 @@ class Contents:
         parts = content.messages("parts")
         if not parts:
             raise content.refuse("a content needs parts.", "parts")
-        return Turn(role, tuple(self._part(part) for part in parts))
+        return Turn(role, tuple(self._part(part) for part in parts), path=content.path)
 
     def _part(self, part: Message) -> Part:
         signature = part.string("thoughtSignature")

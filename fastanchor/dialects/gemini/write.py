@@ -12,7 +12,7 @@ import orjson
 
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.prompt import Format, MediaPart, Prompt, Tool
-from fastanchor.dialects import schema
+from fastanchor.dialects import foreign, schema
 from fastanchor.dialects.contract import Target, Written
 from fastanchor.dialects.gemini import thinking
 from fastanchor.dialects.gemini.write_contents import ContentsWriter
@@ -25,10 +25,8 @@ Json: TypeAlias = dict[str, Any]
 
 _INPUT = orjson.Fragment(b'{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}')
 _TIERS = {"default": "standard", "standard": "standard", "flex": "flex", "priority": "priority"}
-_REFUSED = frozenset({
-    "previous_response_id", "conversation", "background", "prompt", "container", "mcp_servers", "audio",
-})  # fmt: skip
-"""Members of other dialects that change what is asked: state that is elsewhere, tools, an answer in sound."""
+_TAKEN = frozenset({"truncation"})
+"""What changes the answer elsewhere, and is done here by itself or not at all."""
 
 
 def write(prompt: Prompt, target: Target) -> Written:
@@ -77,13 +75,10 @@ class _Writer:
 
     def _foreign(self) -> None:
         """Members that only another dialect knows."""
-        for dialect, members in self._prompt.extra.items():
-            for name in members:
-                if dialect == NAME:
-                    continue
-                if name.partition(".")[0].partition("[")[0] in _REFUSED:
-                    self._refuse(name, "the model's provider has nothing like it.", firmly=True)
-                self._drop(name)
+        for field in foreign.fields(self._prompt, NAME):
+            if field.reason and field.name not in _TAKEN:
+                self._refuse(field.name, f"{field.reason}.", firmly=field.firm)
+            self._drop(field.name)
 
     def _tools(self) -> list[Json]:
         functions = [self._function(tool) for tool in self._prompt.tools if tool.kind != "hosted"]
@@ -97,7 +92,7 @@ class _Writer:
             out["description"] = tool.description
         if tool.kind == "custom":
             if tool.data:
-                self._refuse(f"tools.{tool.name}.format", "the model takes no grammar for free text.")
+                self._refuse(f"{tool.path or 'tools'}.format", "the model takes no grammar for free text.")
             return {**out, "parametersJsonSchema": _INPUT}
         if not tool.schema:
             return out
@@ -112,7 +107,7 @@ class _Writer:
             return orjson.Fragment(tool.data)
         if tool.name.startswith("web_search") or b'"web_search' in tool.data:
             return {"googleSearch": {}}
-        self._refuse(f"tools.{tool.name or 'hosted'}", "the model's provider has no such hosted tool.")
+        self._refuse(tool.path or "tools", f"the model's provider has no hosted tool {tool.name or 'like it'!r}.")
         return None
 
     def _tool_config(self) -> Json:

@@ -57,6 +57,7 @@ class ContentsWriter:
         # from Gemini 3 on every step's first call needs a signature, and results may hold media
         self._generation_3 = generation_3
         self._call_ids = call_ids
+        self._path = ""  # of the turn that is being written
 
     def write(self, given: list[Turn]) -> tuple[Json | None, list[Json]]:
         """`systemInstruction` (None without one) and `contents`. Raises Fault(INVALID_REQUEST)."""
@@ -73,6 +74,7 @@ class ContentsWriter:
 
     def _content(self, turn: Turn) -> Json | None:
         parts: list[Json] = []
+        self._path = turn.path or "messages"
         for part in turn.parts:
             parts += self._part(part)
         if self._generation_3 and turn.role == "assistant":
@@ -89,7 +91,7 @@ class ContentsWriter:
             case RefusalPart():
                 return [{"text": part.text}]
             case MediaPart():
-                return [media(part)]
+                return [media(part, self._path)]
             case ThoughtPart():
                 return self._thought(part)
             case ToolCallPart():
@@ -105,7 +107,7 @@ class ContentsWriter:
     def _thought(self, part: ThoughtPart) -> list[Json]:
         """Only Gemini's own: another vendor's thinking is not told as Gemini's."""
         if part.signature is None or part.signature.dialect != NAME:
-            self._drop("thinking", True)
+            self._drop(f"{self._path}.reasoning", True)
             return []
         return [{"text": part.text, **({"thought": True} if part.text else {}), **_sealed(part.signature)}]
 
@@ -113,7 +115,7 @@ class ContentsWriter:
         given = (
             arguments.as_input(part.arguments)
             if part.custom
-            else arguments.as_object(part.arguments, strict=self._strict, param="messages")
+            else arguments.as_object(part.arguments, strict=self._strict, param=self._path)
         )
         call = {**self._id(part.id), "name": self._names.sent(part.name), "args": orjson.Fragment(given)}
         return {"functionCall": call, **_sealed(part.signature)}
@@ -123,7 +125,7 @@ class ContentsWriter:
         text = "\n".join(one.text for one in part.parts if isinstance(one, TextPart))
         response = {"error" if part.is_error else "output": _value(text)}
         result = {**self._id(part.id), "name": self._names.sent(part.name), "response": response}
-        beside = [media(one) for one in part.parts if isinstance(one, MediaPart)]
+        beside = [media(one, self._path) for one in part.parts if isinstance(one, MediaPart)]
         if beside and self._generation_3:
             return [{"functionResponse": {**result, "parts": beside}}]
         return [{"functionResponse": result}, *beside]
@@ -140,7 +142,7 @@ class ContentsWriter:
         self._drop("cache_control", any(getattr(part, "cache", None) for part in parts))
 
 
-def media(part: MediaPart) -> Json:
+def media(part: MediaPart, path: str) -> Json:
     """`inlineData` or `fileData`. A public address is refused: Gemini does not fetch it, nor does the gateway."""
     if part.text:
         return {"text": part.text}
@@ -148,19 +150,19 @@ def media(part: MediaPart) -> Json:
         head, _, data = part.url[5:].partition(",")
         part = replace(part, url="", data=data, mime=head.partition(";")[0] or part.mime)
     if part.data:
-        return {"inlineData": {"mimeType": _mime(part), "data": part.data}}
+        return {"inlineData": {"mimeType": _mime(part, path), "data": part.data}}
     address = part.file_id or part.url
     if address.startswith("gs://") or "/files/" in address or (part.kind == "video" and "youtu" in address):
         return {"fileData": {"fileUri": address, **({"mimeType": part.mime} if part.mime else {})}}
-    field = "file_id" if part.file_id else f"{part.kind}_url"
+    by = "file id" if part.file_id else "address"
     raise Fault(
         Kind.INVALID_REQUEST,
-        f"Invalid '{field}': this model takes no {part.kind} by address; send it inline as base64 data.",
-        param=field,
+        f"Invalid '{path}': this model takes no {part.kind} by {by}; send it inline as base64 data.",
+        param=path,
     )
 
 
-def _mime(part: MediaPart) -> str:
+def _mime(part: MediaPart, path: str) -> str:
     """The type that was given, else the one the first bytes show."""
     if part.mime:
         return _MIMES.get(part.mime.lower(), part.mime.lower())
@@ -172,7 +174,7 @@ def _mime(part: MediaPart) -> str:
         return "image/webp" if start[8:12] == b"WEBP" else "audio/wav"
     found = next((mime for magic, mime in _MAGIC if start.startswith(magic)), "")
     if not found:
-        raise Fault(Kind.INVALID_REQUEST, f"The type of an inline {part.kind} is missing.", param="mime_type")
+        raise Fault(Kind.INVALID_REQUEST, f"The type of an inline {part.kind} is missing.", param=path)
     return found
 
 
@@ -185,7 +187,8 @@ def _as_user(turn: Turn) -> Turn:
     if turn.role != "system":
         return turn
     texts = (part.text for part in turn.parts if isinstance(part, TextPart) and part.text)
-    return Turn("user", tuple(TextPart(f"<system-reminder>\n{text}\n</system-reminder>") for text in texts))
+    parts = tuple(TextPart(f"<system-reminder>\n{text}\n</system-reminder>") for text in texts)
+    return Turn("user", parts, path=turn.path)
 
 
 def _alternating(contents: list[Json]) -> list[Json]:

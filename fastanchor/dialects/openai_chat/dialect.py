@@ -26,6 +26,9 @@ class OpenAIChat:
 
     name = "openai_chat"
     keep_alive = b": keep-alive\n\n"
+    words: Mapping[str, str] = {
+        "reasoning": "reasoning_effort", "detail": "image_url.detail", "cache_control": "prompt_cache_breakpoint",
+    }  # fmt: skip
 
     def read(self, body: bytes, path: str, query: str, headers: Mapping[str, str]) -> Call:
         return read(body, headers, self.name)

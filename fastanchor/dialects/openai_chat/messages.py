@@ -8,6 +8,7 @@ assistant messages, `cache_control` and `prompt_cache_breakpoint` on parts, imag
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import orjson
@@ -35,7 +36,8 @@ _AUDIO = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 def turns(request: Fields) -> list[Turn]:
     """All messages. Raises Fault that names the part."""
     reader = _Messages()
-    return [reader.turn(message, at) for at, message in enumerate(request.items("messages"))]
+    messages = enumerate(request.items("messages"))
+    return [replace(reader.turn(message, at), path=message.path) for at, message in messages]
 
 
 class _Messages:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastanchor.core.prompt import CacheMark, Prompt, Tool, ToolChoice
 from fastanchor.dialects.fields import Fields
 from fastanchor.dialects.openai_chat.reasoning import NAME
@@ -17,9 +19,11 @@ def read_tools(request: Fields, prompt: Prompt) -> None:
     for name, given in (("tools", tools), ("functions", functions)):
         if len(given) > MAX_TOOLS:
             raise request.wrong(name, f"at most {MAX_TOOLS} tools are allowed")
-    prompt.tools = [_tool(tool) for tool in tools] or [_function(function, None) for function in functions]
+    prompt.tools = [replace(_tool(tool), path=tool.path) for tool in tools]
+    if not tools:
+        prompt.tools = [replace(_function(function, None), path=function.path) for function in functions]
     if search := request.object("web_search_options"):
-        prompt.tools.append(Tool("hosted", "web_search", data=search, dialect=NAME))
+        prompt.tools.append(Tool("hosted", "web_search", data=search, dialect=NAME, path="web_search_options"))
     prompt.parallel_tools = request.flag("parallel_tool_calls")
     if functions and not tools:
         prompt.parallel_tools = False

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from fastanchor.core.prompt import Prompt, Tool
+from fastanchor.dialects import foreign
 from fastanchor.dialects.contract import Target, Written
 from fastanchor.dialects.openai_chat.draft import Draft, refused
 from fastanchor.dialects.openai_chat.reasoning import NAME
@@ -20,11 +21,8 @@ from fastanchor.dialects.openai_chat.write_messages import messages
 MAX_STOPS = 4
 MAX_USER = 64  # characters that OpenAI allows
 TIERS = {"standard": "default"}  # Gemini's word
-_STATE = {  # fields of other dialects without which the answer would be another one
-    ("anthropic", "mcp_servers"), ("anthropic", "container"), ("openai_responses", "previous_response_id"),
-    ("openai_responses", "conversation"), ("openai_responses", "prompt"), ("openai_responses", "background"),
-    ("gemini", "cachedContent"),
-}  # fmt: skip
+_TAKEN = frozenset({"truncation"})
+"""What this format does by itself, or has no need of."""
 
 Json = dict[str, Any]
 
@@ -35,6 +33,8 @@ def write(prompt: Prompt, target: Target) -> Written:
     body: Json = {"model": target.model, "messages": messages(draft)}
     if not body["messages"]:
         raise refused("messages", "nothing is left of them")
+    if prefills(prompt, target):
+        draft.refuse(prompt.turns[-1].path or "messages", "the model does not go on with a last message of its own")
     body |= _limits(draft) | _sampling(draft) | _tools(draft) | _format(draft) | _reasoning(draft) | _labels(draft)
     body |= {name: orjson.Fragment(raw) for name, raw in _extra(draft).items()}
     if target.stream:
@@ -42,6 +42,11 @@ def write(prompt: Prompt, target: Target) -> Written:
         if not draft.has("no_stream_options"):
             body["stream_options"] = {"include_usage": True}
     return Written(orjson.dumps(body), draft.dropped, renamed=draft.names.renamed)
+
+
+def prefills(prompt: Prompt, target: Target) -> bool:
+    """Whether the model is to go on with the beginning of an answer, and is known not to."""
+    return prompt.prefill and target.card is not None and "prefill" not in target.card.traits
 
 
 def _limits(draft: Draft) -> Json:
@@ -92,7 +97,7 @@ def _sampling(draft: Draft) -> Json:
 def _tools(draft: Draft) -> Json:
     prompt = draft.prompt
     body: Json = {}
-    made = [_tool(draft, tool, f"tools[{at}]", body) for at, tool in enumerate(prompt.tools)]
+    made = [_tool(draft, tool, tool.path or f"tools[{at}]", body) for at, tool in enumerate(prompt.tools)]
     rows = [row for row in made if row is not None]
     if not rows:
         return body
@@ -106,7 +111,7 @@ def _tools(draft: Draft) -> Json:
 
 def _tool(draft: Draft, tool: Tool, path: str, body: Json) -> Json | orjson.Fragment | None:
     if tool.cache is not None and not draft.has("cache_control"):
-        draft.drop(f"{path}.cache_control")
+        draft.drop("cache_control")
     if tool.kind == "hosted":
         return _hosted(draft, tool, path, body)
     row: Json = {"name": draft.names.sent(tool.name)}
@@ -186,7 +191,7 @@ def _reasoning(draft: Draft) -> Json:
     if not effort:
         return {}
     if not knows or draft.has("replays_reasoning"):
-        draft.drop("reasoning_effort")
+        draft.drop("reasoning")
         return {}
     return {"reasoning_effort": effort}
 
@@ -236,11 +241,10 @@ def _labels(draft: Draft) -> Json:
 
 def _extra(draft: Draft) -> dict[str, bytes]:
     """This dialect's own fields as they came; those of others are named, or refused where they carry state."""
-    for dialect, fields in draft.prompt.extra.items():
-        for name, raw in fields.items():
-            if dialect == NAME:
-                continue
-            if (dialect, name) in _STATE and raw != b"false":
-                raise refused(name, "it refers to state that another provider keeps")
-            draft.drop(name)
+    for field in foreign.fields(draft.prompt, NAME):
+        if field.firm:
+            raise refused(field.name, field.reason)
+        if field.reason and field.name not in _TAKEN:
+            draft.refuse(field.name, field.reason)
+        draft.drop(field.name)
     return draft.prompt.extra.get(NAME, {})

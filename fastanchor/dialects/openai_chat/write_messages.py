@@ -22,6 +22,7 @@ from fastanchor.core.prompt import (
     ToolResultPart,
     Turn,
 )
+from fastanchor.dialects import breakpoints
 from fastanchor.dialects.arguments import as_text
 from fastanchor.dialects.openai_chat.draft import Draft
 from fastanchor.dialects.openai_chat.reasoning import replay_row
@@ -38,7 +39,7 @@ def messages(draft: Draft) -> list[Json]:
     """All messages. Raises Fault for what cannot be carried."""
     out: list[Json] = []
     for at, turn in enumerate(paired(draft.prompt.turns, strict=draft.target.strict)):
-        out += _Turn(draft, turn, f"messages[{at}]").messages()
+        out += _Turn(draft, turn, turn.path or f"messages[{at}]").messages()
     return out
 
 
@@ -85,9 +86,9 @@ class _Turn:
             said["tool_calls"] = [self._call(call) for call in calls]
         for part in parts:
             if isinstance(part, MediaPart):
-                self.draft.refuse(f"{self.path}.content", "media in an assistant message")
+                self.draft.refuse(self.path, "media in an assistant message")
             elif isinstance(part, HostedPart):
-                self.draft.refuse(f"{self.path}.content", "an item of a provider's own tools")
+                self.draft.refuse(self.path, "an item of a provider's own tools")
         return [said] if texts or calls or refusal else []
 
     def _thoughts(self, thoughts: list[ThoughtPart]) -> Json:
@@ -126,18 +127,20 @@ class _Turn:
                 self.draft.drop(f"{self.path}.citations")
             return self._mark({"type": "text", "text": part.text}, part.cache)
         if isinstance(part, MediaPart):
-            row = _Media(self.draft, part, f"{self.path}.content").row()
+            row = _Media(self.draft, part, self.path).row()
             return None if row is None else self._mark(row, part.cache)
-        self.draft.refuse(f"{self.path}.content", "a part that only an assistant message can hold")
+        self.draft.refuse(self.path, "a part that only an assistant message can hold")
         return None
 
     def _mark(self, row: Json, cache: CacheMark | None) -> Json:
         if cache is None:
             return row
-        if not self.draft.has("cache_control"):
-            self.draft.drop(f"{self.path}.cache_control")
-            return row
-        return row | {"cache_control": {"type": "ephemeral"} | ({"ttl": cache.ttl} if cache.ttl else {})}
+        if self.draft.has("cache_control"):
+            return row | {"cache_control": {"type": "ephemeral"} | ({"ttl": cache.ttl} if cache.ttl else {})}
+        if row and breakpoints.taken(self.draft.target):
+            return row | {breakpoints.FIELD: breakpoints.written(cache)}
+        self.draft.drop("cache_control")
+        return row
 
 
 class _Media:

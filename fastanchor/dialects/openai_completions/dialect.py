@@ -16,6 +16,7 @@ class OpenAICompletions(OpenAIChat):
     """See `contract.Dialect`."""
 
     name = requests.NAME
+    words: Mapping[str, str] = {"messages": "prompt"}
 
     def read(self, body: bytes, path: str, query: str, headers: Mapping[str, str]) -> Call:
         return requests.read(body, headers)

@@ -12,15 +12,19 @@ from fastanchor.core.call import Call
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.prompt import Part, Prompt, RefusalPart, TextPart, ThoughtPart, Turn
 from fastanchor.dialects import body as bodies
+from fastanchor.dialects import foreign
 from fastanchor.dialects.contract import Target, Written
 from fastanchor.dialects.fields import Fields, invalid
-from fastanchor.dialects.openai_chat.draft import Draft
+from fastanchor.dialects.openai_chat.draft import Draft, refused
 from fastanchor.dialects.openai_chat.parse import read_sampling
 from fastanchor.dialects.openai_chat.read import MAX_CHOICES, forwarded, output_limit, read_stream, tokens_in
 
 NAME = "openai_completions"
 ECHO = "echo"  # in Call.options: the prompt, to be sent before the answer
 MAX_LOGPROBS = 5
+MAX_STOPS = 4
+DEFAULT_LIMIT = 2048
+"""Output tokens of a call that does not limit them: left out, this format's own default of 16 would cut the answer."""
 _FACTS = (
     b"model", b"prompt", b"stream", b"stream_options", b"max_tokens", b"max_completion_tokens", b"n", b"best_of",
     b"echo", b"tools",
@@ -29,6 +33,13 @@ _PLACED = frozenset({
     "model", "prompt", "suffix", "max_tokens", "temperature", "top_p", "n", "echo", "logprobs", "logit_bias",
     "frequency_penalty", "presence_penalty", "seed", "stop", "stream", "stream_options", "user",
 })  # fmt: skip
+
+
+_LABELS = {
+    # attributes of a prompt that only tune, label or bill, and have no place here → their fields
+    "reasoning": "reasoning", "verbosity": "verbosity", "metadata": "metadata", "service_tier": "service_tier",
+    "store": "store", "top_k": "top_k", "cache_key": "prompt_cache_key",
+}  # fmt: skip
 
 
 def read(body: bytes, headers: Mapping[str, str]) -> Call:
@@ -72,7 +83,7 @@ def parse(call: Call) -> Prompt:
     if request.raw("suffix") not in (b"", b'""'):
         raise invalid("suffix", "insertion cannot be carried to the provider of this model")
     text = _single(request)
-    prompt = Prompt(turns=[Turn("user", (TextPart(text),))])
+    prompt = Prompt(turns=[Turn("user", (TextPart(text),), path="prompt")])
     read_sampling(request, prompt)
     scores = request.whole("logprobs")
     if scores is not None:
@@ -102,32 +113,37 @@ def _single(request: Fields) -> str:
 def write(prompt: Prompt, target: Target) -> Written:
     """A conversation as one text prompt: a single user turn as it is, others with their speakers' names (lossy).
 
-    Raises Fault for tools, media and forms of answers, which the format lacks.
+    Raises Fault for tools, media and forms of answers, which the format lacks, and for more stop sequences than it has.
     """
     draft = Draft(prompt, target)
+    if len(prompt.stop) > MAX_STOPS:
+        draft.refuse("stop", f"more than {MAX_STOPS} stop sequences")
+    if prompt.logprobs and (prompt.top_logprobs or 0) > MAX_LOGPROBS:
+        draft.drop("top_logprobs")
     if prompt.tools:
-        draft.refuse("tools", "it has no tools")
+        draft.refuse(prompt.tools[0].path.partition("[")[0] or "tools", "it has no tools")
     if prompt.format is not None and prompt.format.kind != "text":
         draft.refuse("response_format", "it answers with plain text only")
     body: dict[str, Any] = {"model": target.model, "prompt": _flat(draft)}
-    body |= {name: value for name, value in _options(prompt).items() if value is not None}
-    for name in ("reasoning", "verbosity", "metadata", "service_tier", "store", "top_k"):
+    body |= {name: value for name, value in _options(prompt, target).items() if value is not None}
+    for name in _LABELS:
         if getattr(prompt, name) not in (None, "", b""):
-            draft.drop(name)
-    for dialect, fields in prompt.extra.items():
-        for name, raw in fields.items():
-            if dialect == NAME:
-                body[name] = orjson.Fragment(raw)
-            else:
-                draft.drop(name)
+            draft.drop(_LABELS[name])
+    for field in foreign.fields(prompt, NAME):
+        if field.firm:
+            raise refused(field.name, field.reason)
+        if field.reason:
+            draft.refuse(field.name, field.reason)
+        draft.drop(field.name)
+    body |= {name: orjson.Fragment(raw) for name, raw in prompt.extra.get(NAME, {}).items()}
     if target.stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     return Written(orjson.dumps(body), draft.dropped)
 
 
-def _options(prompt: Prompt) -> dict[str, Any]:
+def _options(prompt: Prompt, target: Target) -> dict[str, Any]:
     return {
-        "max_tokens": prompt.max_output,
+        "max_tokens": _default_limit(target) if prompt.max_output is None else prompt.max_output,
         "temperature": prompt.temperature,
         "top_p": prompt.top_p,
         "frequency_penalty": prompt.frequency_penalty,
@@ -135,15 +151,20 @@ def _options(prompt: Prompt) -> dict[str, Any]:
         "seed": prompt.seed,
         "logit_bias": orjson.Fragment(prompt.logit_bias) if prompt.logit_bias else None,
         "n": prompt.choices if prompt.choices > 1 else None,
-        "stop": list(prompt.stop[:4]) or None,
+        "stop": list(prompt.stop[:MAX_STOPS]) or None,
         "logprobs": min(prompt.top_logprobs or 0, MAX_LOGPROBS) if prompt.logprobs else None,
         "user": prompt.user or None,
     }
 
 
+def _default_limit(target: Target) -> int:
+    most = target.card.max_output if target.card is not None else 0
+    return min(DEFAULT_LIMIT, most or DEFAULT_LIMIT)
+
+
 def _flat(draft: Draft) -> str:
     turns = draft.prompt.turns
-    texts = [_text(draft, turn, f"messages[{at}]") for at, turn in enumerate(turns)]
+    texts = [_text(draft, turn, turn.path or f"messages[{at}]") for at, turn in enumerate(turns)]
     if len(turns) == 1 and turns[0].role == "user":
         return texts[0]
     lines = [f"{turn.role.capitalize()}: {text}" for turn, text in zip(turns, texts, strict=True)]
@@ -155,10 +176,14 @@ def _text(draft: Draft, turn: Turn, path: str) -> str:
 
 
 def _part(draft: Draft, part: Part, path: str) -> str:
-    if isinstance(part, (TextPart, RefusalPart)):
+    if isinstance(part, RefusalPart):
+        return part.text
+    if isinstance(part, TextPart):
+        if part.cache is not None:
+            draft.drop("cache_control")
         return part.text
     if isinstance(part, ThoughtPart):
         draft.drop(f"{path}.reasoning")
     else:
-        draft.refuse(f"{path}.content", "it takes text only")
+        draft.refuse(path, "it takes text only")
     return ""

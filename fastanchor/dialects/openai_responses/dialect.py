@@ -27,6 +27,10 @@ class OpenAIResponses:
 
     name = NAME
     keep_alive = b": keep-alive\n\n"
+    words: Mapping[str, str] = {
+        "messages": "input", "response_format": "text.format", "verbosity": "text.verbosity",
+        "logprobs": "include", "cache_control": "prompt_cache_breakpoint",
+    }  # fmt: skip
 
     def read(self, body: bytes, path: str, query: str, headers: Mapping[str, str]) -> Call:
         return read(body, headers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.prompt import Prompt
+from fastanchor.dialects import breakpoints
 from fastanchor.dialects.contract import Target
 from fastanchor.dialects.names import CHAT, Names
 
@@ -17,7 +18,7 @@ class Draft:
         self.names = Names(CHAT, (tool.name for tool in prompt.tools if tool.kind != "hosted"))
         self.members: dict[str, object] = {"model": target.model}
         self.dropped: list[str] = []
-        self.marks_cache = "prompt_cache_breakpoint" in target.quirks  # only the newest models take breakpoints
+        self.marks_cache = breakpoints.taken(target)
 
     def drop(self, name: str) -> None:
         """A field whose loss only tunes, labels or bills."""

@@ -64,12 +64,12 @@ class Conversation:
     turns: list[Turn] = field(default_factory=list)
     tools: list[Tool] = field(default_factory=list)
 
-    def add(self, role: Role, *parts: Part, join: bool) -> None:
+    def add(self, role: Role, *parts: Part, join: bool, where: str) -> None:
         """A turn, or more of the last one."""
         if join and self.turns and self.turns[-1].role == role and _joins(self.turns[-1], role):
             self.turns[-1] = replace(self.turns[-1], parts=self.turns[-1].parts + parts)
         else:
-            self.turns.append(Turn(role, parts))
+            self.turns.append(Turn(role, parts, path=where))
 
 
 def parse_items(items: bytes) -> list[Turn]:
@@ -81,7 +81,7 @@ def read_input(raw: bytes | msgspec.Raw, where: str = "input") -> Conversation:
     """The conversation in `input`: text, or a list of items."""
     conversation = Conversation()
     if bytes(raw).startswith(b'"'):
-        conversation.add("user", TextPart(decode(raw, str, where)), join=False)
+        conversation.add("user", TextPart(decode(raw, str, where)), join=False, where=where)
         return conversation
     for number, item in enumerate(decode(raw, list[msgspec.Raw], where)):
         _read(conversation, item, f"{where}[{number}]")
@@ -96,17 +96,17 @@ def _read(conversation: Conversation, raw: msgspec.Raw, where: str) -> None:
     elif kind == "reasoning":
         _reasoning(conversation, item, where)
     elif kind in CALLS:
-        conversation.add("assistant", _call(item, where), join=True)
+        conversation.add("assistant", _call(item, where), join=True, where=where)
     elif kind in _RESULTS:
-        conversation.add("user", _result(item, where), join=True)
+        conversation.add("user", _result(item, where), join=True, where=where)
     elif kind == "additional_tools":
         conversation.tools += read_tools(item.tools or [], f"{where}.tools")
     elif kind == "item_reference":
         raise invalid(where, "an item reference cannot be followed here; give the item itself.")
     elif kind.endswith("_output") or kind in _FROM_CLIENT:
-        conversation.add("user", HostedPart(NAME, bytes(raw)), join=True)
+        conversation.add("user", HostedPart(NAME, bytes(raw)), join=True, where=where)
     else:
-        conversation.add("assistant", HostedPart(NAME, bytes(raw)), join=True)
+        conversation.add("assistant", HostedPart(NAME, bytes(raw)), join=True, where=where)
 
 
 def _joins(last: Turn, role: Role) -> bool:
@@ -120,7 +120,8 @@ def _message(conversation: Conversation, item: _Item, where: str) -> None:
         raise invalid(f"{where}.role", "it must be 'user', 'assistant', 'system' or 'developer'.")
     if not present(item.content):
         raise invalid(f"{where}.content", "it is missing.")
-    conversation.add(role, *read_content(item.content, f"{where}.content"), join=role == "assistant")
+    parts = read_content(item.content, f"{where}.content")
+    conversation.add(role, *parts, join=role == "assistant", where=where)
 
 
 def _reasoning(conversation: Conversation, item: _Item, where: str) -> None:
@@ -138,7 +139,7 @@ def _reasoning(conversation: Conversation, item: _Item, where: str) -> None:
     elif told and not told.startswith(MARK):  # a damaged envelope is nobody's signature
         signature, redacted = OpaqueSignature(NAME, told), not text
     if text or signature is not None:
-        conversation.add("assistant", ThoughtPart(text, signature, redacted, item.id or ""), join=True)
+        conversation.add("assistant", ThoughtPart(text, signature, redacted, item.id or ""), join=True, where=where)
 
 
 def _sign(conversation: Conversation, call_id: str, signature: OpaqueSignature) -> None:

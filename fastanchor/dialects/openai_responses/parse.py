@@ -86,7 +86,7 @@ def parse(call: Call) -> Prompt:
     if not present(asked.input):
         raise Fault(Kind.INVALID_REQUEST, "Missing required parameter: 'input'.", param="input")
     conversation = read_input(asked.input)
-    instructions = [Turn("system", (TextPart(asked.instructions),))] if asked.instructions else []
+    instructions = [Turn("system", (TextPart(asked.instructions),), path="instructions")] if asked.instructions else []
     return Prompt(
         turns=instructions + conversation.turns,
         tools=read_tools(asked.tools or [], "tools") + conversation.tools,

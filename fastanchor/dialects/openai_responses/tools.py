@@ -82,11 +82,11 @@ def namespaced(body: bytes) -> dict[str, tuple[str, str]]:
 def _read_tool(raw: msgspec.Raw, where: str) -> list[Tool]:
     tool = decode(raw, _Tool, where)
     if tool.type not in ("function", "custom", "namespace"):
-        return [Tool("hosted", tool.type, data=bytes(raw), dialect=NAME)]
+        return [Tool("hosted", tool.type, data=bytes(raw), dialect=NAME, path=where)]
     if not tool.name:
         raise invalid(f"{where}.name", "it is missing.")
     if tool.type != "namespace":
-        return [_read_own(tool, tool.name)]
+        return [replace(_read_own(tool, tool.name), path=where)]
     inner = read_tools(decode(tool.tools, list[msgspec.Raw], f"{where}.tools"), f"{where}.tools")
     return [replace(own, name=qualified(tool.name, own.name)) for own in inner]
 

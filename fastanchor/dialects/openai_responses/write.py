@@ -1,6 +1,6 @@
 """A `Prompt` as a Responses request.
 
-- `store` is false: a translated call leaves no copy at the provider; the gateway keeps what its client asked to keep.
+- `store` is false unless the client says true: left out, it would be true, which no other dialect's default is.
 - The first system turn becomes `instructions`; later ones are developer messages in their place.
 - Foreign thinking is left out; own reasoning goes back with its `encrypted_content`, which is asked for again.
 - There is no `stop`: the sequences are left to the reader of the answer (`Written.stops`).
@@ -14,7 +14,9 @@ import orjson
 
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.prompt import Format, Prompt, Reasoning
+from fastanchor.dialects import foreign
 from fastanchor.dialects.contract import Target, Written
+from fastanchor.dialects.openai_chat.write import prefills
 from fastanchor.dialects.openai_responses.draft import Draft
 from fastanchor.dialects.openai_responses.parse import LOGPROBS
 from fastanchor.dialects.openai_responses.tools import write_choice, write_tool
@@ -40,6 +42,8 @@ def write(prompt: Prompt, target: Target) -> Written:
     if instructions:
         draft.members["instructions"] = instructions
     draft.members["input"] = items
+    if prefills(prompt, target):
+        draft.refuse(prompt.turns[-1].path or "messages", "the model does not go on with a last message of its own.")
     _write_tools(draft)
     _write_limits(draft)
     _write_sampling(draft)
@@ -59,7 +63,7 @@ def _write_tools(draft: Draft) -> None:
     for tool in prompt.tools:
         written = write_tool(tool, draft.names)
         if written is None:
-            draft.refuse("tools", f"the hosted tool {tool.name!r} does not exist there.")
+            draft.refuse(tool.path or "tools", f"the hosted tool {tool.name!r} does not exist there.")
         else:
             tools.append(orjson.Fragment(written))
     if not tools:
@@ -156,7 +160,7 @@ def _effort(asked: Reasoning) -> str:
 
 def _write_labels(draft: Draft) -> None:
     prompt = draft.prompt
-    draft.members["store"] = False
+    draft.members["store"] = bool(prompt.store)
     if prompt.user:
         draft.members["safety_identifier"] = prompt.user
     if prompt.metadata:
@@ -171,14 +175,17 @@ def _write_labels(draft: Draft) -> None:
 
 def _write_extra(draft: Draft) -> None:
     """Own fields come back as they were; other dialects' fields have no place here."""
-    for dialect, fields in draft.prompt.extra.items():
-        for name, raw in fields.items():
-            if dialect != NAME:
-                draft.drop(name)
-            elif name == "include":
-                draft.members["include"] = [*_included(draft), *orjson.loads(raw)]
-            else:
-                draft.members[name] = orjson.Fragment(raw)
+    for field in foreign.fields(draft.prompt, NAME):
+        if field.firm:
+            raise Fault(Kind.INVALID_REQUEST, f"'{field.name}' cannot be sent: {field.reason}.", param=field.name)
+        if field.reason:
+            draft.refuse(field.name, f"{field.reason}.")
+        draft.drop(field.name)
+    for name, raw in draft.prompt.extra.get(NAME, {}).items():
+        if name == "include":
+            draft.members["include"] = [*_included(draft), *orjson.loads(raw)]
+        else:
+            draft.members[name] = orjson.Fragment(raw)
     if "reasoning" in draft.members:
         draft.members["include"] = [*_included(draft), "reasoning.encrypted_content"]
 

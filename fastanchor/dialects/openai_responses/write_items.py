@@ -8,7 +8,6 @@ from hashlib import sha256
 import orjson
 
 from fastanchor.core.prompt import (
-    CacheMark,
     HostedPart,
     MediaPart,
     Part,
@@ -19,13 +18,13 @@ from fastanchor.core.prompt import (
     ToolResultPart,
     Turn,
 )
+from fastanchor.dialects import breakpoints
 from fastanchor.dialects.arguments import EMPTY, as_text
 from fastanchor.dialects.openai_responses.draft import Draft
 from fastanchor.dialects.openai_responses.words import NAME
 from fastanchor.dialects.turns import paired
 
 _LONGEST_ID = 64  # of a call
-_TTLS = {"5m": "30m", "1h": "30m", "30m": "30m", "12h": "12h"}
 
 _Item = dict[str, object] | orjson.Fragment
 
@@ -55,13 +54,13 @@ def _items(draft: Draft, turn: Turn) -> Iterator[_Item]:
     content: list[dict[str, object]] = []
     for part in turn.parts:
         if isinstance(part, (TextPart, MediaPart, RefusalPart)):
-            written = _content(draft, part, turn.role)
+            written = _content(draft, part, turn)
             content += [written] if written is not None else []
             continue
         if content:
             yield _message(turn, content)
             content = []
-        item = _item(draft, part)
+        item = _item(draft, part, turn)
         if item is not None:
             yield item
     if content:
@@ -73,17 +72,17 @@ def _message(turn: Turn, content: list[dict[str, object]]) -> _Item:
     return {"type": "message", "role": role, "content": content}
 
 
-def _item(draft: Draft, part: Part) -> _Item | None:
+def _item(draft: Draft, part: Part, turn: Turn) -> _Item | None:
     if isinstance(part, ToolCallPart):
         return _call(draft, part)
     if isinstance(part, ToolResultPart):
-        return _result(draft, part)
+        return _result(draft, part, turn)
     if isinstance(part, ThoughtPart):
-        return _reasoning(draft, part)
+        return _reasoning(draft, part, turn)
     if isinstance(part, HostedPart):
         if part.dialect == NAME:
             return orjson.Fragment(part.data)
-        draft.refuse("messages", "they hold an item of a tool that another vendor ran.")
+        draft.refuse(_path(turn), "it holds an item of a tool that another vendor ran.")
     return None
 
 
@@ -96,7 +95,7 @@ def _call(draft: Draft, part: ToolCallPart) -> _Item:
     return {"type": kind, "call_id": call_id(part.id), "name": draft.names.sent(part.name), member: text}
 
 
-def _result(draft: Draft, part: ToolResultPart) -> _Item:
+def _result(draft: Draft, part: ToolResultPart, turn: Turn) -> _Item:
     output: object
     if all(isinstance(inner, TextPart) for inner in part.parts):
         output = "".join(inner.text for inner in part.parts if isinstance(inner, TextPart))
@@ -106,7 +105,7 @@ def _result(draft: Draft, part: ToolResultPart) -> _Item:
         shown: Sequence[TextPart | MediaPart] = part.parts
         if part.is_error:
             shown = (TextPart("Error:"), *shown)
-        output = [written for inner in shown if (written := _content(draft, inner, "user")) is not None]
+        output = [written for inner in shown if (written := _content(draft, inner, turn)) is not None]
     kind = "custom_tool_call_output" if part.custom else "function_call_output"
     return {"type": kind, "call_id": call_id(part.id), "output": output}
 
@@ -116,10 +115,10 @@ def call_id(own: str) -> str:
     return own if len(own) <= _LONGEST_ID else f"call_{sha256(own.encode()).hexdigest()[:32]}"
 
 
-def _reasoning(draft: Draft, part: ThoughtPart) -> _Item | None:
+def _reasoning(draft: Draft, part: ThoughtPart, turn: Turn) -> _Item | None:
     """Only what this API encrypted itself may go back; without it a reasoning item means nothing to the model."""
     if part.signature is None or part.signature.dialect != NAME:
-        draft.drop("thinking")
+        draft.drop(f"{_path(turn)}.reasoning")
         return None
     item: dict[str, object] = {"type": "reasoning"}
     if part.id.startswith("rs_"):
@@ -129,36 +128,36 @@ def _reasoning(draft: Draft, part: ThoughtPart) -> _Item | None:
     return item
 
 
-def _content(draft: Draft, part: TextPart | MediaPart | RefusalPart, role: str) -> dict[str, object] | None:
+def _content(draft: Draft, part: TextPart | MediaPart | RefusalPart, turn: Turn) -> dict[str, object] | None:
     if isinstance(part, RefusalPart):
         return {"type": "refusal", "refusal": part.text}
     if isinstance(part, TextPart):
-        told: dict[str, object] = {"type": "output_text" if role == "assistant" else "input_text", "text": part.text}
+        kind = "output_text" if turn.role == "assistant" else "input_text"
+        told: dict[str, object] = {"type": kind, "text": part.text}
     else:
-        media = _media(draft, part)
+        media = _media(draft, part, turn)
         if media is None:
             return None
         told = media
-    if part.cache is not None and draft.marks_cache and role != "assistant":
-        told["prompt_cache_breakpoint"] = _breakpoint(part.cache)
+    if part.cache is not None and draft.marks_cache and turn.role != "assistant":
+        told[breakpoints.FIELD] = breakpoints.written(part.cache)
     elif part.cache is not None:
         draft.drop("cache_control")
     return told
 
 
-def _breakpoint(mark: CacheMark) -> dict[str, str]:
-    ttl = _TTLS.get(mark.ttl)
-    return {"mode": "explicit", "ttl": ttl} if ttl is not None else {"mode": "explicit"}
+def _path(turn: Turn) -> str:
+    return turn.path or "messages"
 
 
-def _media(draft: Draft, part: MediaPart) -> dict[str, object] | None:
+def _media(draft: Draft, part: MediaPart, turn: Turn) -> dict[str, object] | None:
     if part.kind == "image":
         return _image(part)
     if part.kind == "document":
         return _document(part)
     if part.kind == "audio" and part.data:
         return {"type": "input_audio", "input_audio": {"data": part.data, "format": part.mime.partition("/")[2]}}
-    draft.refuse("messages", f"there is no way to send this {part.kind}.")
+    draft.refuse(_path(turn), f"there is no way to send this {part.kind}.")
     return None
 
 
