@@ -15,7 +15,8 @@ import pytest
 
 from tests.kit.binary import Binary, fastanchor
 
-PROVIDERS = ("openai_chat", "openai_responses", "anthropic", "gemini")
+PROVIDERS = ("openai_chat", "openai_responses", "openai_completions", "anthropic", "gemini")
+TOOLED = tuple(name for name in PROVIDERS if name != "openai_completions")
 
 
 def config() -> str:

@@ -51,7 +51,7 @@ def _chat_call(call):
 
 def openai_completions(stream, base_url, model, message, tools):
     client = openai_client(base_url)
-    asked = {"model": model, "prompt": message}
+    asked = {"model": model, "prompt": message, "max_tokens": 64}
     if stream:
         parts = list(client.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
     else:
