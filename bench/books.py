@@ -32,8 +32,8 @@ from fastanchor.store.keys import DATABASE, KeyStore
 from fastanchor.store.ledger import Ledger
 from fastanchor.store.limiter import Limiter
 
-COUNT = 10_000
-ROUNDS = 7
+COUNT = 1_000
+ROUNDS = 60
 KEYS = 100_000
 KEY = "fa-abcdefghijkl-" + "x" * 43
 PEPPER = b"pepper"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from math import ceil
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from fastanchor.policy.limits import Bound, Terms
 from fastanchor.policy.windows import Windows
@@ -52,7 +52,7 @@ class LimitHeaders:
         if self._requests:
             shown = self._requests[0] if len(self._requests) == 1 else _tightest(self._requests, remaining)
             left = remaining[shown.place]
-            wait = shown.wait(left, now, unix)
+            wait = (shown.cap - left) * shown.unit if shown.unit else shown.wait(now, unix)
             text = b"%d" % left
             fields = [
                 shown.limit, (shown.remaining, text), (shown.reset, shown.write(unix, wait)), shown.plain_limit,
@@ -61,33 +61,31 @@ class LimitHeaders:
         if self._tokens:
             shown = self._tokens[0] if len(self._tokens) == 1 else _tightest(self._tokens, remaining)
             left = remaining[shown.place]
-            reset = shown.write(unix, shown.wait(left, now, unix))
-            fields += (shown.limit, (shown.remaining, b"%d" % left), (shown.reset, reset))
+            wait = (shown.cap - left) * shown.unit if shown.unit else shown.wait(now, unix)
+            fields += (shown.limit, (shown.remaining, b"%d" % left), (shown.reset, shown.write(unix, wait)))
         if balance is not None:
             fields.append((b"x-remaining-credits", dollars(balance)))
         return fields
 
 
 class _Shown:
-    """A limit that may be told: its place among the terms, and what its three fields need."""
+    """A limit that may be told: its place among the terms, and what its three fields need. `unit`: in how many seconds
+    one comes back (0: not one by one)."""
 
-    __slots__ = ("_cap", "_end", "_per_minute", "limit", "place", "plain_limit", "remaining", "reset", "write")
+    __slots__ = ("_end", "cap", "limit", "place", "plain_limit", "remaining", "reset", "unit", "write")
 
     def __init__(self, form: str, place: int, bound: Bound, write: Reset) -> None:
         rule, cap, _ = bound
-        self.place, self.write = place, write
-        self._cap = cap
-        self._per_minute = rule.per_minute
+        self.place, self.write, self.cap = place, write, cap
+        self.unit = 60.0 / cap if rule.per_minute else 0.0
         self._end = f"{rule.window}_end" if rule.window else ""
         self.remaining = form.format("remaining").encode()
         self.reset = form.format("reset").encode()
         self.limit = (form.format("limit").encode(), b"%d" % cap)
         self.plain_limit = (b"x-ratelimit-limit", self.limit[1])
 
-    def wait(self, left: int, now: Windows, unix: float) -> float:
-        """Seconds until the limit is whole again."""
-        if self._per_minute:
-            return (self._cap - left) * 60.0 / self._cap
+    def wait(self, now: Windows, unix: float) -> float:
+        """Seconds until the limit of a window is whole again."""
         return getattr(now, self._end) - unix if self._end else 0.0
 
 
@@ -96,7 +94,7 @@ def _tightest(shown: Sequence[_Shown], remaining: Sequence[int]) -> _Shown:
 
 
 def in_seconds(unix: float, wait: float) -> bytes:
-    return _seconds(ceil(wait)) if wait >= 1 else duration(wait)
+    return duration(wait)
 
 
 def rfc_3339(unix: float, wait: float) -> bytes:
@@ -110,14 +108,22 @@ def _instant(unix: int) -> bytes:
 
 def dollars(micro: int) -> bytes:
     """Micro-dollars as dollars with two decimals, rounded towards zero."""
-    return b"%s%d.%02d" % (b"-" if micro <= -10_000 else b"", *divmod(abs(micro) // 10_000, 100))
+    return _cents(micro // 10_000 if micro >= 0 else -(-micro // 10_000))
+
+
+@lru_cache(maxsize=1024)
+def _cents(cents: int) -> bytes:
+    return b"%s%d.%02d" % (b"-" if cents < 0 else b"", *divmod(abs(cents), 100))
 
 
 def duration(seconds: float) -> bytes:
     """Go's form, as OpenAI sends it: `12ms`, `1s`, `6m0s`, `23h59m1s`."""
     if seconds < 1:
-        return b"%dms" % ceil(seconds * 1000) if seconds > 0 else b"0s"
+        return _MILLISECONDS[ceil(seconds * 1000)] if seconds > 0 else b"0s"
     return _seconds(ceil(seconds))
+
+
+_MILLISECONDS: Final = tuple(b"%dms" % n for n in range(1001))
 
 
 @lru_cache(maxsize=4096)

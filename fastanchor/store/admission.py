@@ -20,7 +20,7 @@ from fastanchor.core.receipt import Receipt
 from fastanchor.policy.limits import Demand
 from fastanchor.store.journal import Journal, JournalFailed
 from fastanchor.store.limiter import Limiter, Ticket
-from fastanchor.store.records import Open, Try
+from fastanchor.store.records import open_line, settle_line, try_line
 
 RETRY_AFTER = 1.0
 """Seconds after which a client may find the journal writable again."""
@@ -64,15 +64,15 @@ class Admission:
             Fault: LEDGER_UNAVAILABLE when it is the first attempt, credits would pay, and it cannot be written.
         """
         if ticket.opened:
-            self.journal.attempt(Try(ticket.request_id, self._wall(), channel, model))
+            self.journal.note(try_line(ticket.request_id, self._wall(), channel, model))
             return
         principal, demand = ticket.holder.principal, ticket.demand
-        record = Open(
+        line = open_line(
             ticket.request_id, self._wall(), principal.key_id, principal.organization, ticket.model, ticket.metered,
             demand.tokens, demand.cost, channel, model,
         )
         try:
-            self.journal.open(record)
+            self.journal.require(line)
         except JournalFailed as error:
             if ticket.metered:
                 raise Fault(Kind.LEDGER_UNAVAILABLE, retry_after=RETRY_AFTER) from error
@@ -90,5 +90,5 @@ class Admission:
 
     def close(self, ticket: Ticket, receipt: Receipt) -> None:
         """Account for a request that has ended, however it ended. Never raises for a journal that cannot be written."""
-        self.journal.settle(receipt, metered=ticket.metered, at=self._wall())
+        self.journal.note(settle_line(receipt, metered=ticket.metered, at=self._wall()))
         ticket.settle(receipt.usage, receipt.cost)

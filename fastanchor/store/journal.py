@@ -8,8 +8,9 @@ Rules:
   is not written to any more.
 - What was written survives the death of the process. What a power cut may take depends on `fsync`: "every" (nothing
   that `durable` has waited for), "group" (the last milliseconds before the next group), "none" (the system's choice).
-- A journal that cannot be written refuses `open` at once and keeps `settle` records in memory, as many as requests
-  were open. It tries again with the next record, at most every PROBE seconds, or when `probe` is called.
+- A journal that cannot be written refuses at once what is `require`d, and keeps in memory what is `note`d, as many
+  records as requests were open. It tries again with the next record, at most every PROBE seconds, or when `probe` is
+  called.
 - An fsync that fails says that pages may be lost: the records since the last good one are written again to a new
   segment. Whoever reads a journal must take the same record twice without harm.
 - Not safe for threads, but for `sync`, which may run in one other thread.
@@ -25,8 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from fastanchor.core.receipt import Receipt
-from fastanchor.store.records import Open, Probe, Try, frame, settled
+from fastanchor.store.records import probe_line
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 PROBE_SECONDS: Final = 0.25
@@ -99,11 +99,10 @@ class Journal:
         """Records that wait in memory for the journal to be writable again."""
         return len(self._kept)
 
-    def open(self, record: Open) -> None:
-        """Append the record of an admission. Raises JournalFailed; then nothing was written."""
+    def require(self, line: bytes) -> None:
+        """Append a record, now or never. Raises JournalFailed; then nothing was written."""
         if self.failure and self.blocked:
             raise JournalFailed(self.failure)
-        line = frame(record)
         try:
             if self._kept:
                 self._flush()
@@ -112,13 +111,22 @@ class Journal:
             raise JournalFailed(self._fail(error)) from error
         self.failure = ""
 
-    def attempt(self, record: Try) -> None:
-        """Append the record of an attempt's start, or keep it until that can be done."""
-        self._append_or_keep(frame(record))
-
-    def settle(self, receipt: Receipt, *, metered: bool, at: float) -> None:
-        """Append the record of a request's end, or keep it until that can be done."""
-        self._append_or_keep(frame(settled(receipt, metered=metered, at=at)))
+    def note(self, line: bytes) -> None:
+        """Append a record, or keep it until that can be done."""
+        if not self.failure or self._due():
+            try:
+                if self._kept:
+                    self._flush()
+                self._append(line)
+            except OSError as error:
+                self._fail(error)
+            else:
+                self.failure = ""
+                return
+        if len(self._kept) >= MAX_KEPT:
+            self.dropped += 1
+            return
+        self._kept.append(line)
 
     def probe(self, at: float) -> bool:
         """Try to write what was kept, if the journal has failed. Returns whether it can be written."""
@@ -126,7 +134,7 @@ class Journal:
             return True
         try:
             self._flush()
-            self._append(frame(Probe(at)))
+            self._append(probe_line(at))
         except OSError as error:
             self._fail(error)
             return False
@@ -175,22 +183,6 @@ class Journal:
             if file >= 0:
                 os.close(file)
         self._retired, self._file, self._lock = [], -1, -1
-
-    def _append_or_keep(self, line: bytes) -> None:
-        if not self.failure or self._due():
-            try:
-                if self._kept:
-                    self._flush()
-                self._append(line)
-            except OSError as error:
-                self._fail(error)
-            else:
-                self.failure = ""
-                return
-        if len(self._kept) >= MAX_KEPT:
-            self.dropped += 1
-            return
-        self._kept.append(line)
 
     def _flush(self) -> None:
         """Write what was kept, oldest first. Raises OSError."""

@@ -1,7 +1,8 @@
 """What a journal holds: the records, and their form on disk.
 
-One record is one line: its length and its CRC-32 in eight hexadecimal digits each, and a JSON array that starts with
-its kind. A line that does not verify is damage and is passed over; a line without its end has not been written whole.
+One record is one line (see `_speedups.line`): its length and its CRC-32 in eight hexadecimal digits each, and a JSON
+array that starts with its kind. Records are written straight from what is known, and read back as structs. A line
+that does not verify is damage and is passed over; a line without its end has not been written whole.
 
     00000061 5c1e0a77 ["open","req_…",1780000000.0,"k1","acme","gpt-4o",true,1200,5000]
 
@@ -18,6 +19,7 @@ from zlib import crc32
 
 import msgspec
 
+from fastanchor._speedups.line import line
 from fastanchor.core.receipt import AttemptRecord, Receipt
 from fastanchor.core.usage import Usage
 
@@ -115,23 +117,40 @@ class Probe(msgspec.Struct, frozen=True, array_like=True, tag="probe"):
 
 Record: TypeAlias = Open | Try | Settle | Probe
 
-_ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder[Record](Record)
 
 
-def settled(receipt: Receipt, *, metered: bool, at: float) -> Settle:
-    """The record of a receipt."""
+def open_line(
+    id: str, at: float, key: str, organization: str, model: str, metered: bool, tokens: int, cost: int, channel: str,
+    served: str,
+) -> bytes:
+    """The line of an `Open` record."""
+    return line(("open", id, at, key, organization, model, metered, tokens, cost, channel, served))
+
+
+def try_line(id: str, at: float, channel: str, model: str) -> bytes:
+    """The line of a `Try` record."""
+    return line(("try", id, at, channel, model))
+
+
+def probe_line(at: float) -> bytes:
+    """The line of a `Probe` record."""
+    return line(("probe", at))
+
+
+def settle_line(receipt: Receipt, *, metered: bool, at: float) -> bytes:
+    """The line of the `Settle` record of a receipt."""
     r, u = receipt, receipt.usage
-    tried = []
-    for a in r.attempts:
-        usage = None if a.usage is None else True if a.usage is u else _counts(a.usage)
-        times = a.started, a.seconds, a.first_token
-        tried.append(Tried(a.channel, a.model, a.key, a.why, a.outcome, a.status, *times, usage, a.cost))
-    return Settle(
-        at, metered, r.request_id, r.started, r.dialect, r.endpoint, r.client, r.key_id, r.organization, r.model,
-        r.served_model, r.channel, r.provider, r.stream, r.status, r.ending, r.seconds, r.first_token, r.overhead,
-        _counts(u), r.cost, r.bytes_in, r.bytes_out, tried,
-    )
+    tried = [
+        (a.channel, a.model, a.key, a.why, a.outcome, a.status, a.started, a.seconds, a.first_token,
+         None if a.usage is None else True if a.usage is u else _counts(a.usage), a.cost)
+        for a in r.attempts
+    ]  # fmt: skip
+    return line((
+        "settle", at, metered, r.request_id, r.started, r.dialect, r.endpoint, r.client, r.key_id, r.organization,
+        r.model, r.served_model, r.channel, r.provider, r.stream, r.status, r.ending, r.seconds, r.first_token,
+        r.overhead, _counts(u), r.cost, r.bytes_in, r.bytes_out, tried,
+    ))  # fmt: skip
 
 
 def _counts(u: Usage) -> Counts:
@@ -158,15 +177,6 @@ class Scan(NamedTuple):
     damaged: int
 
 
-def frame(record: Record) -> bytes:
-    """A record as its line."""
-    try:
-        payload = _ENCODER.encode(record)
-    except UnicodeEncodeError:  # half a surrogate pair, in a name that a client made up
-        payload = _ENCODER.encode(_readable(msgspec.to_builtins(record)))
-    return b"%08x %08x %b\n" % (len(payload), crc32(payload), payload)
-
-
 def scan(data: bytes) -> Scan:
     """The records of all whole lines of `data`, which starts at the start of a line."""
     records: list[Record] = []
@@ -183,18 +193,12 @@ def scan(data: bytes) -> Scan:
     return Scan(records, ends, start, damaged)
 
 
-def _readable(value: object) -> object:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    return [_readable(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _read(line: bytes) -> Record | None:
+def _read(text: bytes) -> Record | None:
     """The record of a line, or None when it is damaged."""
-    head = _HEAD.match(line)
+    head = _HEAD.match(text)
     if head is None:
         return None
-    payload = line[HEAD:]
+    payload = text[HEAD:]
     if len(payload) != int(head[1], 16) or crc32(payload) != int(head[2], 16):
         return None
     try:

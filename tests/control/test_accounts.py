@@ -9,8 +9,9 @@ import pytest
 from fastanchor.core.principal import Principal
 from fastanchor.store.journal import Journal, new_epoch
 from fastanchor.store.limiter import organization_owner
+from fastanchor.store.records import settle_line
 from tests.control.asgi import OPERATOR, PLANS, Desk
-from tests.kit.receipts import STARTED, opened, receipt
+from tests.kit.receipts import STARTED, frame, opened, receipt
 
 USER = ["k1", "acme", ["inference"]]
 ADMIN = ["k9", "acme", ["admin"]]
@@ -27,8 +28,8 @@ def office(office: Desk, tmp_path: Path) -> Desk:
     journal = Journal(tmp_path / "journal", new_epoch(0))
     for number, (key, organization) in enumerate([("k1", "acme"), ("k1", "acme"), ("k2", "acme"), ("k5", "other")]):
         id = f"req_{number}"
-        journal.open(opened(id, key=key, organization=organization))
-        journal.settle(receipt(id, key_id=key, organization=organization), metered=True, at=STARTED + 1)
+        journal.require(frame(opened(id, key=key, organization=organization)))
+        journal.note(settle_line(receipt(id, key_id=key, organization=organization), metered=True, at=STARTED + 1))
     journal.close()
     assert office.keeper.step()
     return office

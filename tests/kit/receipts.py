@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
+from fastanchor._speedups.line import line
 from fastanchor.core.receipt import AttemptRecord, Receipt
 from fastanchor.core.usage import Usage
-from fastanchor.store.records import Open
+from fastanchor.store.records import Open, Record
 
 STARTED = 1_780_000_000.0
 
@@ -31,3 +34,8 @@ def opened(request_id: str = "req_1", **changes: Any) -> Open:
         "tokens": 4_000, "cost": 9_000,
     }
     return Open(**(fields | changes))
+
+
+def frame(record: Record) -> bytes:
+    """The line of any record, from its fields."""
+    return line(tuple(msgspec.to_builtins(record)))

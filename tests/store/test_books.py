@@ -26,6 +26,7 @@ from fastanchor.store.bookkeeper import Bookkeeper
 from fastanchor.store.journal import Journal, new_epoch
 from fastanchor.store.ledger import Account, Ledger
 from fastanchor.store.limiter import Limiter, Ticket, key_owner, organization_owner
+from fastanchor.store.records import settle_line
 from tests.kit.receipts import receipt
 
 CREDITS = 10_000_000
@@ -222,7 +223,7 @@ def test_a_settlement_that_never_reached_the_table_is_made_good(
     books.expect([PAID])
     worker = admission(state_dir)
     begun(worker, PAID, "req_1")
-    worker.journal.settle(receipt("req_1", cost=10), metered=True, at=1.0)  # and then the worker is killed
+    worker.journal.note(settle_line(receipt("req_1", cost=10), metered=True, at=1.0))  # and then the worker is killed
     assert shm.release_worker(state_dir, 0)
     books.step()
     assert balance(table) == CREDITS - 10
@@ -350,7 +351,7 @@ def test_a_ledger_is_whole_at_whatever_moment_its_writer_dies(state_dir: Path) -
     for n in range(300):
         ticket = worker.limiter.admit(FREE, DEMAND)
         ticket.release()
-        worker.journal.settle(receipt(f"r{n}"), metered=False, at=1.0)
+        worker.journal.note(settle_line(receipt(f"r{n}"), metered=False, at=1.0))
 
     def fold() -> None:
         ledger = Ledger(state_dir / "ledger.db", state_dir / "journal")

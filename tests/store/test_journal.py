@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from fastanchor.store.journal import MAX_KEPT, Journal, JournalFailed, alive, epoch_of, new_epoch, segments
 from fastanchor.store.journal_sync import JournalSync
-from fastanchor.store.records import Open, Probe, Record, Settle, Try, frame, scan, settled
-from tests.kit.receipts import opened, receipt
+from fastanchor.store.records import Open, Probe, Record, Settle, Try, scan, settle_line
+from tests.kit.receipts import frame, opened, receipt
 
 RECORDS: list[Record] = [
-    opened(), Try("req_1", 1.5, "main", "gpt-4o"), settled(receipt(), metered=True, at=2.0), Probe(3.0),
+    opened(), Try("req_1", 1.5, "main", "gpt-4o"), Probe(3.0),
+    *scan(settle_line(receipt(), metered=True, at=2.0)).records,
 ]
 
 
@@ -104,7 +105,7 @@ def test_a_record_is_read_as_it_was_written(record: Record) -> None:
 
 def test_a_receipt_survives_the_journal_whole() -> None:
     done = receipt(first_token=None, usage=receipt().usage.completed(1, 2))
-    (record,) = scan(frame(settled(done, metered=False, at=9.0))).records
+    (record,) = scan(settle_line(done, metered=False, at=9.0)).records
     assert isinstance(record, Settle)
     assert record.receipt() == done
 
@@ -152,17 +153,17 @@ def test_no_bytes_make_the_reader_fail(data: bytes) -> None:
 
 
 def test_records_are_appended_in_order(journal: Journal, tmp_path: Path) -> None:
-    journal.open(opened("a"))
-    journal.attempt(Try("a", 1.0, "main", "m"))
-    journal.open(opened("b"))
-    journal.settle(receipt("a"), metered=True, at=1.0)
+    journal.require(frame(opened("a")))
+    journal.note(frame(Try("a", 1.0, "main", "m")))
+    journal.require(frame(opened("b")))
+    journal.note(settle_line(receipt("a"), metered=True, at=1.0))
     assert ids(tmp_path / "journal") == ["a", "a", "b", "a"]
 
 
 def test_a_full_segment_is_followed_by_the_next(tmp_path: Path) -> None:
     journal = Journal(tmp_path, "e1", segment_bytes=500)
     for n in range(20):
-        journal.open(opened(str(n)))
+        journal.require(frame(opened(str(n))))
     journal.close()
     files = segments(tmp_path)
     assert len(files) > 3
@@ -188,10 +189,10 @@ def test_later_epochs_have_larger_names() -> None:
 def test_a_full_disk_refuses_and_leaves_no_part_of_a_record(
     journal: Journal, tmp_path: Path, disk: Disk, room: int
 ) -> None:
-    journal.open(opened("a"))
+    journal.require(frame(opened("a")))
     disk.room = room
     with pytest.raises(JournalFailed, match="No space left"):
-        journal.open(opened("b"))
+        journal.require(frame(opened("b")))
     assert journal.failed
     (path,) = segments(tmp_path / "journal")
     assert path.read_bytes() == frame(opened("a"))
@@ -200,17 +201,17 @@ def test_a_full_disk_refuses_and_leaves_no_part_of_a_record(
 def test_while_it_fails_the_disk_is_left_in_peace_and_then_tried_again(
     journal: Journal, tmp_path: Path, disk: Disk, clock: Clock
 ) -> None:
-    journal.open(opened("a"))
+    journal.require(frame(opened("a")))
     disk.room = 0
     for _ in range(5):
         with pytest.raises(JournalFailed):
-            journal.open(opened("b"))
+            journal.require(frame(opened("b")))
     assert journal.failures == 1
     disk.room = None
     with pytest.raises(JournalFailed):
-        journal.open(opened("b"))
+        journal.require(frame(opened("b")))
     clock.now += 1
-    journal.open(opened("b"))
+    journal.require(frame(opened("b")))
     assert not journal.failed
     assert ids(tmp_path / "journal") == ["a", "b"]
 
@@ -219,15 +220,15 @@ def test_settlements_wait_in_memory_and_are_written_first(
     journal: Journal, tmp_path: Path, disk: Disk, clock: Clock
 ) -> None:
     for name in "abc":
-        journal.open(opened(name))
+        journal.require(frame(opened(name)))
     disk.room = 40
     for name in "abc":
-        journal.settle(receipt(name), metered=True, at=1.0)
+        journal.note(settle_line(receipt(name), metered=True, at=1.0))
     assert journal.kept == 3
     assert not journal.probe(1.0)
     disk.room = None
     assert journal.probe(1.0)
-    journal.open(opened("d"))
+    journal.require(frame(opened("d")))
     assert (journal.kept, journal.failed) == (0, False)
     assert ids(tmp_path / "journal") == ["a", "b", "c", "a", "b", "c", "d"]
 
@@ -235,13 +236,13 @@ def test_settlements_wait_in_memory_and_are_written_first(
 def test_a_part_that_cannot_be_taken_back_ends_the_segment(
     journal: Journal, tmp_path: Path, disk: Disk, clock: Clock
 ) -> None:
-    journal.open(opened("a"))
+    journal.require(frame(opened("a")))
     disk.room, disk.truncates = 30, False
     with pytest.raises(JournalFailed):
-        journal.open(opened("b"))
+        journal.require(frame(opened("b")))
     disk.room = None
     clock.now += 1
-    journal.open(opened("c"))
+    journal.require(frame(opened("c")))
     first, second = segments(tmp_path / "journal")
     torn = scan(first.read_bytes())
     assert (torn.size, torn.damaged) == (len(frame(opened("a"))), 0)
@@ -251,9 +252,9 @@ def test_a_part_that_cannot_be_taken_back_ends_the_segment(
 
 def test_what_is_kept_has_a_bound_and_the_rest_is_counted(journal: Journal, disk: Disk) -> None:
     disk.room = 0
-    journal.settle(receipt("a"), metered=True, at=1.0)
+    journal.note(settle_line(receipt("a"), metered=True, at=1.0))
     journal._kept.extend([b""] * (MAX_KEPT - 1))
-    journal.settle(receipt("b"), metered=True, at=1.0)
+    journal.note(settle_line(receipt("b"), metered=True, at=1.0))
     assert (journal.kept, journal.dropped) == (MAX_KEPT, 1)
     journal._kept.clear()
 
@@ -261,15 +262,15 @@ def test_what_is_kept_has_a_bound_and_the_rest_is_counted(journal: Journal, disk
 def test_records_since_the_last_good_sync_are_written_again_after_a_bad_one(
     journal: Journal, tmp_path: Path, disk: Disk, clock: Clock
 ) -> None:
-    journal.open(opened("a"))
+    journal.require(frame(opened("a")))
     mark = journal.mark()
     assert journal.sync() is None
     journal.synced(mark)
-    journal.open(opened("b"))
+    journal.require(frame(opened("b")))
     disk.syncs = False
     error = journal.sync()
     assert error is not None
-    journal.open(opened("c"))
+    journal.require(frame(opened("c")))
     journal.sync_failed(error)
     assert journal.failed
     disk.syncs = True
@@ -289,7 +290,7 @@ def test_a_device_without_space_is_reported_as_such(tmp_path: Path, path: str, m
     monkeypatch.setattr(os, "open", fake)
     journal = Journal(tmp_path, "e1")
     with pytest.raises(JournalFailed, match="No space left on device"):
-        journal.open(opened())
+        journal.require(frame(opened()))
 
 
 def test_a_process_at_its_file_size_limit_loses_nothing(tmp_path: Path) -> None:
@@ -297,7 +298,8 @@ def test_a_process_at_its_file_size_limit_loses_nothing(tmp_path: Path) -> None:
 import resource, signal, sys
 from pathlib import Path
 from fastanchor.store.journal import Journal, JournalFailed
-from tests.kit.receipts import opened, receipt
+from fastanchor.store.records import settle_line
+from tests.kit.receipts import frame, opened, receipt
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
 clock = iter(range(10**9))
@@ -305,12 +307,12 @@ journal = Journal(Path(sys.argv[1]), "e1", clock=lambda: float(next(clock)))
 admitted = 0
 try:
     while True:
-        journal.open(opened(str(admitted)))
+        journal.require(frame(opened(str(admitted))))
         admitted += 1
 except JournalFailed:
     pass
 for n in range(admitted):
-    journal.settle(receipt(str(n)), metered=True, at=1.0)
+    journal.note(settle_line(receipt(str(n)), metered=True, at=1.0))
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 assert journal.probe(1.0), journal.failure
 assert journal.dropped == 0
@@ -328,10 +330,10 @@ def test_a_folder_that_vanishes_fails_the_journal_and_not_the_process(tmp_path: 
     (tmp_path / "j" / "e1.lock").unlink()
     (tmp_path / "j").rmdir()
     with pytest.raises(JournalFailed, match="No such file"):
-        journal.open(opened())
+        journal.require(frame(opened()))
     (tmp_path / "j").mkdir()
     clock.now += 1
-    journal.open(opened())
+    journal.require(frame(opened()))
     journal.close()
 
 
@@ -341,11 +343,11 @@ async def test_every_waits_for_the_disk(tmp_path: Path, disk: Disk) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(keeper.run)
         for n in range(3):
-            journal.open(opened(str(n)))
+            journal.require(frame(opened(str(n))))
             await keeper.durable()
             assert journal.mark() == 0
         disk.syncs = False
-        journal.open(opened("lost"))
+        journal.require(frame(opened("lost")))
         with pytest.raises(JournalFailed, match="Input/output"):
             await keeper.durable()
         nursery.cancel_scope.cancel()
@@ -358,12 +360,12 @@ async def test_groups_are_synced_and_a_failed_journal_recovers_alone(tmp_path: P
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keeper.run)
-            journal.open(opened("a"))
+            journal.require(frame(opened("a")))
             await keeper.durable()  # does not wait
             while journal.mark():  # noqa: ASYNC110
                 await trio.sleep(0.001)
             disk.room = 0
-            journal.settle(receipt("a"), metered=True, at=1.0)
+            journal.note(settle_line(receipt("a"), metered=True, at=1.0))
             assert journal.failed
             disk.room = None
             while journal.failed:  # noqa: ASYNC110
@@ -379,7 +381,7 @@ async def test_the_end_of_the_keeper_syncs_what_is_left(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(JournalSync(journal, "group", 3600).run)
         await trio.testing.wait_all_tasks_blocked()
-        journal.open(opened())
+        journal.require(frame(opened()))
         nursery.cancel_scope.cancel()
     assert journal.mark() == 0
     journal.close()

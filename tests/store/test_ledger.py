@@ -21,9 +21,9 @@ from fastanchor.store.audit import verify
 from fastanchor.store.entries import DAY
 from fastanchor.store.journal import Journal, segments
 from fastanchor.store.ledger import Account, Ledger
-from fastanchor.store.records import Try, frame, settled
+from fastanchor.store.records import Try, settle_line
 from fastanchor.store.sqlite import Busy, StoreError, Unusable, Unwritable
-from tests.kit.receipts import STARTED, opened, receipt
+from tests.kit.receipts import STARTED, frame, opened, receipt
 
 NOW = STARTED + 100
 
@@ -58,26 +58,26 @@ def row(ledger: Ledger, request_id: str = "req_1") -> dict[str, Any]:
 
 
 def test_a_request_moves_its_reservation_and_then_its_cost(ledger: Ledger, journal: Journal) -> None:
-    journal.open(opened())
+    journal.require(frame(opened()))
     assert ledger.fold(NOW).organizations == {"acme"}
     assert ledger.account("acme") == Account(100_000, 91_000, 9_000, 0)
-    journal.settle(receipt(), metered=True, at=NOW)
+    journal.note(settle_line(receipt(), metered=True, at=NOW))
     assert ledger.fold(NOW).records == 1
     assert ledger.account("acme") == Account(100_000, 99_500, 0, 500)
     sound(ledger, {"acme": 99_500})
 
 
 def test_an_overrun_is_spent_and_visible(ledger: Ledger, journal: Journal) -> None:
-    journal.open(opened(cost=100_000))
-    journal.settle(receipt(cost=100_700), metered=True, at=NOW)
+    journal.require(frame(opened(cost=100_000)))
+    journal.note(settle_line(receipt(cost=100_700), metered=True, at=NOW))
     ledger.fold(NOW)
     assert ledger.account("acme") == Account(100_000, -700, 0, 100_700)
     sound(ledger)
 
 
 def test_requests_that_credits_do_not_pay_move_nothing_but_are_counted(ledger: Ledger, journal: Journal) -> None:
-    journal.open(opened(metered=False))
-    journal.settle(receipt(), metered=False, at=NOW)
+    journal.require(frame(opened(metered=False)))
+    journal.note(settle_line(receipt(), metered=False, at=NOW))
     ledger.fold(NOW)
     assert ledger.account("acme") == Account(100_000, 100_000, 0, 0)
     (sums,) = reports.usage(ledger)
@@ -86,10 +86,10 @@ def test_requests_that_credits_do_not_pay_move_nothing_but_are_counted(ledger: L
 
 
 def test_the_row_tells_all_that_the_receipt_told(ledger: Ledger, journal: Journal) -> None:
-    journal.open(opened())
-    journal.attempt(Try("req_1", 5.0, "backup", "gpt-4o"))
-    journal.attempt(Try("req_1", 6.0, "main", "gpt-4o"))
-    journal.settle(receipt(usage=Usage(90, 50, cache_read=10, reasoning=7, cost=480)), metered=True, at=NOW)
+    journal.require(frame(opened()))
+    journal.note(frame(Try("req_1", 5.0, "backup", "gpt-4o")))
+    journal.note(frame(Try("req_1", 6.0, "main", "gpt-4o")))
+    journal.note(settle_line(receipt(usage=Usage(90, 50, cache_read=10, reasoning=7, cost=480)), metered=True, at=NOW))
     ledger.fold(NOW)
     told = row(ledger)
     assert (told["state"], told["channel"], told["served_model"]) == ("settled", "main", "gpt-4o-2024-08-06")
@@ -101,8 +101,8 @@ def test_the_row_tells_all_that_the_receipt_told(ledger: Ledger, journal: Journa
 
 
 def test_folding_again_changes_nothing(ledger: Ledger, journal: Journal, tmp_path: Path, folder: Path) -> None:
-    journal.open(opened())
-    journal.settle(receipt(), metered=True, at=NOW)
+    journal.require(frame(opened()))
+    journal.note(settle_line(receipt(), metered=True, at=NOW))
     ledger.fold(NOW)
     before = (ledger.accounts(), reports.usage(ledger), row(ledger))
     assert ledger.fold(NOW).records == 0
@@ -116,7 +116,7 @@ def test_two_folders_at_once_take_each_record_once(ledger: Ledger, journal: Jour
     other = Ledger(tmp_path / "ledger.db", ledger.folder)
     taken = 0
     for n in range(6):
-        journal.open(opened(f"r{n}"))
+        journal.require(frame(opened(f"r{n}")))
         taken += (ledger, other)[n % 2].fold(NOW).records
     taken += ledger.fold(NOW).records + other.fold(NOW).records
     other.close()
@@ -126,10 +126,10 @@ def test_two_folders_at_once_take_each_record_once(ledger: Ledger, journal: Jour
 
 def test_records_that_stand_twice_count_once(ledger: Ledger, journal: Journal) -> None:
     for _ in range(2):
-        journal.open(opened())
-        journal.attempt(Try("req_1", 5.0, "main", "gpt-4o"))
-        journal.settle(receipt(), metered=True, at=NOW)
-    journal.open(opened())
+        journal.require(frame(opened()))
+        journal.note(frame(Try("req_1", 5.0, "main", "gpt-4o")))
+        journal.note(settle_line(receipt(), metered=True, at=NOW))
+    journal.require(frame(opened()))
     ledger.fold(NOW)
     assert ledger.account("acme") == Account(100_000, 99_500, 0, 500)
     assert reports.usage(ledger)[0]["requests"] == 1
@@ -138,8 +138,8 @@ def test_records_that_stand_twice_count_once(ledger: Ledger, journal: Journal) -
 
 
 def test_a_settlement_whose_opening_was_lost_is_charged_all_the_same(ledger: Ledger, journal: Journal) -> None:
-    journal.settle(receipt(), metered=True, at=NOW)
-    journal.open(opened())
+    journal.note(settle_line(receipt(), metered=True, at=NOW))
+    journal.require(frame(opened()))
     ledger.fold(NOW)
     assert ledger.account("acme") == Account(100_000, 99_500, 0, 500)
     sound(ledger)
@@ -153,9 +153,9 @@ def test_what_a_dead_worker_left_open_is_settled_by_rule(
     ledger = Ledger(tmp_path / "l.db", folder, rule=rule)
     ledger.grant("start", "acme", 100_000, "plan", STARTED)
     journal = Journal(folder, "0001-0-1")
-    journal.open(opened())
+    journal.require(frame(opened()))
     if tried:
-        journal.attempt(Try("req_1", 5.0, "main", "gpt-4o"))
+        journal.note(frame(Try("req_1", 5.0, "main", "gpt-4o")))
     assert ledger.fold(NOW).lost == 0
     journal.close()  # as far as the lock says, it died
     done = ledger.fold(NOW)
@@ -169,12 +169,12 @@ def test_what_a_dead_worker_left_open_is_settled_by_rule(
 
 
 def test_a_settlement_after_all_corrects_what_the_rule_charged(ledger: Ledger, journal: Journal, folder: Path) -> None:
-    journal.open(opened())
+    journal.require(frame(opened()))
     (folder / "0001-0-1.lock").unlink()  # the worker lives, but nobody can tell
     assert ledger.fold(NOW).lost == 1
     sound(ledger)
     again = Journal(folder, "0002-0-1")
-    again.settle(receipt(), metered=True, at=NOW)
+    again.note(settle_line(receipt(), metered=True, at=NOW))
     ledger.fold(NOW)
     again.close()
     assert ledger.account("acme") == Account(100_000, 99_500, 0, 500)
@@ -184,7 +184,7 @@ def test_a_settlement_after_all_corrects_what_the_rule_charged(ledger: Ledger, j
 
 
 def test_a_torn_tail_waits_for_the_living_and_is_passed_over_for_the_dead(ledger: Ledger, folder: Path) -> None:
-    lines = frame(opened()) + frame(settled(receipt(), metered=True, at=NOW))
+    lines = frame(opened()) + settle_line(receipt(), metered=True, at=NOW)
     journal = Journal(folder, "0001-0-1")
     path = folder / "0001-0-1.000001.journal"
     first = len(frame(opened()))
@@ -208,7 +208,7 @@ def test_a_journal_torn_by_a_crash_loses_at_most_its_last_record(tmp_path: Path,
     folder = tmp_path / "journal"
     journal = Journal(folder, "0001-0-1")
     for n in range(5):
-        journal.open(opened(f"r{n}"))
+        journal.require(frame(opened(f"r{n}")))
     journal.close()
     (path,) = segments(folder)
     os.truncate(path, path.stat().st_size - cut % len(frame(opened("r0"))))
@@ -221,7 +221,7 @@ def test_a_journal_torn_by_a_crash_loses_at_most_its_last_record(tmp_path: Path,
 
 def test_damage_is_counted_and_the_rest_is_read(ledger: Ledger, journal: Journal, folder: Path) -> None:
     for name in "abc":
-        journal.open(opened(name))
+        journal.require(frame(opened(name)))
     (path,) = segments(folder)
     data = bytearray(path.read_bytes())
     data[len(frame(opened("a"))) + 30] ^= 1
@@ -236,7 +236,7 @@ def test_a_segment_larger_than_a_batch_is_read_to_its_end(
 ) -> None:
     monkeypatch.setattr("fastanchor.store.ledger.BATCH_BYTES", 300)
     for n in range(50):
-        journal.open(opened(f"r{n}"))
+        journal.require(frame(opened(f"r{n}")))
     assert ledger.fold(NOW).records == 50
 
 
@@ -252,9 +252,9 @@ def test_grants_count_once_and_may_be_taken_back(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("cost", [-1, 2**31, 2**53, 2**63, 10**40])
 def test_absurd_amounts_are_bounded_and_never_negative(ledger: Ledger, journal: Journal, cost: int) -> None:
-    journal.open(opened(cost=cost, tokens=cost))
+    journal.require(frame(opened(cost=cost, tokens=cost)))
     usage = Usage(cost, cost, cache_read=cost, cost=cost)
-    journal.settle(receipt(cost=cost, usage=usage), metered=True, at=NOW)
+    journal.note(settle_line(receipt(cost=cost, usage=usage), metered=True, at=NOW))
     ledger.fold(NOW)
     account = ledger.account("acme")
     assert account is not None
@@ -264,9 +264,9 @@ def test_absurd_amounts_are_bounded_and_never_negative(ledger: Ledger, journal: 
 
 def test_expired_requests_leave_their_cost_behind(ledger: Ledger, journal: Journal, folder: Path) -> None:
     for name, started in (("old", STARTED), ("new", STARTED + 10 * DAY)):
-        journal.open(opened(name, at=started))
-        journal.settle(receipt(name, started=started), metered=True, at=started)
-    journal.open(opened("open"))
+        journal.require(frame(opened(name, at=started)))
+        journal.note(settle_line(receipt(name, started=started), metered=True, at=started))
+    journal.require(frame(opened("open")))
     ledger.fold(NOW)
     before = (ledger.accounts(), reports.usage(ledger, by=["day"]))
     assert ledger.expire(STARTED + DAY) == 1
@@ -279,7 +279,7 @@ def test_expired_requests_leave_their_cost_behind(ledger: Ledger, journal: Journ
 def test_old_journals_of_the_dead_are_removed(ledger: Ledger, folder: Path) -> None:
     for epoch in ("0001-0-1", "0002-0-1"):
         journal = Journal(folder, epoch)
-        journal.open(opened(epoch))
+        journal.require(frame(opened(epoch)))
         if epoch.startswith("0001"):
             journal.close()
     ledger.fold(NOW)
@@ -292,12 +292,12 @@ def test_old_journals_of_the_dead_are_removed(ledger: Ledger, folder: Path) -> N
 
 
 def test_a_locked_database_stops_nothing_and_loses_nothing(ledger: Ledger, journal: Journal, tmp_path: Path) -> None:
-    journal.open(opened())
+    journal.require(frame(opened()))
     other = apsw.Connection(str(tmp_path / "ledger.db"))
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(Busy, match="locked"):
         ledger.fold(NOW)
-    journal.settle(receipt(), metered=True, at=NOW)
+    journal.note(settle_line(receipt(), metered=True, at=NOW))
     other.execute("ROLLBACK")
     other.close()
     assert ledger.fold(NOW).records == 2
@@ -306,7 +306,7 @@ def test_a_locked_database_stops_nothing_and_loses_nothing(ledger: Ledger, journ
 
 def test_a_database_on_a_full_disk_takes_nothing_by_halves(ledger: Ledger, journal: Journal) -> None:
     for n in range(200):
-        journal.open(opened(f"r{n}"))
+        journal.require(frame(opened(f"r{n}")))
     pages = ledger.database.connection.execute("PRAGMA page_count").get
     ledger.database.connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(Unwritable, match="full"):
@@ -330,7 +330,7 @@ def test_a_damaged_page_is_said_and_the_journals_stay(
     ledger: Ledger, journal: Journal, tmp_path: Path, folder: Path
 ) -> None:
     for n in range(500):
-        journal.open(opened(f"r{n}"))
+        journal.require(frame(opened(f"r{n}")))
     ledger.fold(NOW)
     ledger.close()
     path = tmp_path / "ledger.db"
@@ -339,7 +339,7 @@ def test_a_damaged_page_is_said_and_the_journals_stay(
         data[page * 4096 : page * 4096 + 100] = b"\xff" * 100
     path.write_bytes(data)
     damaged = Ledger(path, folder)
-    journal.open(opened("after"))
+    journal.require(frame(opened("after")))
     with pytest.raises(Unusable, match="damaged"):
         damaged.fold(NOW)
     damaged.close()
@@ -389,9 +389,9 @@ TAMPERINGS = [
 
 @pytest.mark.parametrize(("statement", "word"), TAMPERINGS, ids=[t[1] for t in TAMPERINGS])
 def test_verify_finds_what_does_not_add_up(ledger: Ledger, journal: Journal, statement: str, word: str) -> None:
-    journal.open(opened("a"))
-    journal.settle(receipt("a"), metered=True, at=NOW)
-    journal.open(opened("b"))
+    journal.require(frame(opened("a")))
+    journal.note(settle_line(receipt("a"), metered=True, at=NOW))
+    journal.require(frame(opened("b")))
     ledger.fold(NOW)
     sound(ledger)
     ledger.database.connection.execute(statement)
@@ -412,11 +412,11 @@ def test_an_account_that_does_not_add_up_cannot_be_written(ledger: Ledger) -> No
 
 def test_usage_is_summed_by_key_model_and_day(ledger: Ledger, journal: Journal) -> None:
     for n, (key, model, day) in enumerate([("k1", "a", 0), ("k1", "b", 0), ("k2", "a", 1), ("k1", "a", 1)]):
-        journal.settle(
+        journal.note(settle_line(
             receipt(f"r{n}", key_id=key, model=model, started=STARTED + day * DAY, ending=["done", "silent"][n == 2]),
             metered=True,
             at=NOW,
-        )
+        ))
     ledger.fold(NOW)
     by_key = {row["key"]: row["requests"] for row in reports.usage(ledger, by=["key"])}
     assert by_key == {"k1": 3, "k2": 1}
@@ -431,7 +431,7 @@ def test_usage_is_summed_by_key_model_and_day(ledger: Ledger, journal: Journal) 
 
 def test_the_log_is_read_page_by_page_latest_first(ledger: Ledger, journal: Journal) -> None:
     for n in range(7):
-        journal.settle(receipt(f"r{n}", started=STARTED + n // 2), metered=True, at=NOW)
+        journal.note(settle_line(receipt(f"r{n}", started=STARTED + n // 2), metered=True, at=NOW))
     ledger.fold(NOW)
     page = reports.requests(ledger, limit=3)
     rest = reports.requests(ledger, before=(page[-1]["opened"], page[-1]["id"]), limit=100)
@@ -439,8 +439,8 @@ def test_the_log_is_read_page_by_page_latest_first(ledger: Ledger, journal: Jour
 
 
 def test_exports_hold_every_request_and_run_no_formula(ledger: Ledger, journal: Journal) -> None:
-    journal.settle(receipt("a", model="=HYPERLINK(1)"), metered=True, at=NOW)
-    journal.settle(receipt("b", model='x,"y\n'), metered=True, at=NOW)
+    journal.note(settle_line(receipt("a", model="=HYPERLINK(1)"), metered=True, at=NOW))
+    journal.note(settle_line(receipt("b", model='x,"y\n'), metered=True, at=NOW))
     ledger.fold(NOW)
     lines = [json.loads(line) for line in reports.as_json_lines(reports.every_request(ledger))]
     table = b"".join(reports.as_csv(reports.every_request(ledger))).decode()
@@ -462,11 +462,11 @@ def test_the_books_add_up_whatever_the_order(
     metered = {name: name != "d" for name in "abcd"}
     for n, (name, what) in enumerate(steps):
         if what == "open":
-            journal.open(opened(name, cost=ord(name) * 10, metered=metered[name]))
+            journal.require(frame(opened(name, cost=ord(name) * 10, metered=metered[name])))
         elif what == "settle":
-            journal.settle(receipt(name, cost=500), metered=metered[name], at=NOW)
+            journal.note(settle_line(receipt(name, cost=500), metered=metered[name], at=NOW))
         else:
-            journal.attempt(Try(name, float(n), "main", "m"))
+            journal.note(frame(Try(name, float(n), "main", "m")))
         if n % often == 0:
             ledger.fold(NOW)
     journal.close()
