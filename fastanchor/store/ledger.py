@@ -9,8 +9,10 @@ available to spent. A request whose worker died is settled by rule. Requests of 
 their cost and move nothing.
 
 Rules:
-- How far a journal was read is committed together with what it said: no record is lost or taken twice. A record that
-  stands in the journals twice (it was written again after a failed sync) is taken once, by its request's id.
+- How far a journal was read is committed together with what it said: no record is lost or taken twice. What was read
+  is forced to the disk before: a power cut never leaves the ledger ahead of the journals.
+- A record that stands in the journals twice (it was written again after a failed sync) is taken once, by its request's
+  id.
 - Whether a worker is dead is asked before its journal is read to the end: what is still open then stays open for ever.
 - All amounts are integers, micro-dollars; counts larger than the database holds are cut.
 - How records become rows and movements of credits is in `entries`.
@@ -236,12 +238,15 @@ class _Part(NamedTuple):
 
 
 def _read(path: Path, offset: int) -> bytes:
-    """A piece of a journal; one that was deleted says nothing. Raises Unwritable when the disk fails."""
+    """A piece of a journal, which is on the disk then; one that was deleted says nothing. Raises Unwritable when the
+    disk fails."""
     try:
         if path.stat().st_size == offset:
             return b""
         with open(path, "rb") as file:
-            return os.pread(file.fileno(), BATCH_BYTES, offset)
+            data = os.pread(file.fileno(), BATCH_BYTES, offset)
+            os.fsync(file.fileno())
+            return data
     except FileNotFoundError:
         return b""
     except OSError as error:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from fastanchor.store.entries import BY_RULE
+from fastanchor.store.entries import BY_RULE, OPEN, SETTLED
 from fastanchor.store.ledger import Ledger
 from tests.kit.binary import Binary, fastanchor
-from tests.kit.fire import Load, books, children, config, hold_together, kill, until, witness
+from tests.kit.fire import Books, Load, books, children, config, hold_together, kill, until, witness
 
 Provider = tuple[int, Path]
 
@@ -32,8 +33,17 @@ def serves(binary: Binary) -> bool:
         return False
 
 
-def told(load: Load) -> None:
+def told(load: Load, seen: Path, found: Books) -> None:
+    """The figures of a run."""
+    by_provider = set(seen.read_text().split())
+    states = Counter(found.states[model][0] for model in by_provider & found.rows.keys())
     print(f"{load.asked} asked, {len(load.answered)} answered, broken: {dict(load.broken)}")
+    print(
+        f"{len(by_provider)} seen by the provider: {states[SETTLED]} settled, {states[BY_RULE]} by rule, "
+        f"{states[OPEN]} open, {len(by_provider - found.rows.keys())} missing, "
+        f"{sum(times > 1 for times in found.rows.values())} doubled; {found.held} places held, "
+        f"{found.audit.damaged} records damaged, {found.audit.torn} bytes torn, {len(found.audit.problems)} problems"
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,8 +67,9 @@ def test_a_killed_process_loses_no_request(tmp_path: Path, provider: Provider, v
                 kill(random.choice(children(binary, victim)))
             until(lambda: serves(binary), "the instance did not recover")
     assert binary.process.returncode == 0, binary.log
-    told(load)
-    hold_together(books(tmp_path / "state"), seen, load)
+    found = books(tmp_path / "state")
+    told(load, seen, found)
+    hold_together(found, seen, load)
 
 
 @pytest.mark.parametrize("times", [4, pytest.param(50, marks=pytest.mark.slow)])
@@ -81,8 +92,9 @@ def test_a_killed_supervisor_loses_no_request(tmp_path: Path, provider: Provider
             load.stop.set()
     with fastanchor(tmp_path, text):  # comes up after the last kill, and goes in peace
         pass
-    told(load)
-    hold_together(books(tmp_path / "state"), seen, load)
+    found = books(tmp_path / "state")
+    told(load, seen, found)
+    hold_together(found, seen, load)
 
 
 def test_what_a_killed_worker_left_open_is_settled_soon(tmp_path: Path, provider: Provider) -> None:
@@ -109,8 +121,11 @@ def _by_rule(state_dir: Path) -> list[str]:
         ledger.close()
 
 
-def test_no_request_fails_while_workers_are_replaced_and_reloaded(tmp_path: Path, provider: Provider) -> None:
-    """Ten reloads and three rounds of replacements, under load all the time."""
+@pytest.mark.parametrize("least", [0, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_no_request_fails_while_workers_are_replaced_and_reloaded(
+    tmp_path: Path, provider: Provider, least: int
+) -> None:
+    """Ten reloads and three rounds of replacements, under load all the time, spread over `least` requests."""
     port, seen = provider
     text = config(port, workers=2)
     with fastanchor(tmp_path, text) as binary:
@@ -122,16 +137,18 @@ def test_no_request_fails_while_workers_are_replaced_and_reloaded(tmp_path: Path
                 fresh.rename(tmp_path / "fastanchor.toml")
                 binary.signal(signal.SIGHUP)
                 time.sleep(0.2)
+                until(lambda i=i: load.asked >= least * (i + 1) / 10, "the load has stopped", 120)
                 if i % 4 == 0:
                     before = binary.log.count("all workers have been replaced")
                     binary.signal(signal.SIGUSR1)
                     until(lambda b=before: binary.log.count("all workers have been replaced") > b, binary.log)
         log = binary.log
-    told(load)
+    found = books(tmp_path / "state")
+    told(load, seen, found)
     assert not load.broken, log
     assert load.asked == len(load.answered)
     assert "WARNING" not in log
-    hold_together(books(tmp_path / "state"), seen, load)
+    hold_together(found, seen, load)
 
 
 def test_open_streams_and_new_requests_survive_a_drain_up_to_its_deadline(tmp_path: Path, provider: Provider) -> None:
