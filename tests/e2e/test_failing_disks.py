@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import apsw
@@ -74,6 +77,61 @@ def test_a_full_disk_refuses_what_cannot_be_accounted_for_and_recovers_alone(tmp
     hold_together(found, seen, load)
     assert "fire-992" in found.rows  # written when it could be
     assert "fire-990" not in seen.read_text().split()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A state directory on a disk of its own, of 16 MB."""
+    path = tmp_path / "state"
+    path.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs", str(path)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("nothing may be mounted here")
+    yield path
+    subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Leave no byte."""
+    with open(path, "wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def test_a_disk_without_a_byte_left_stops_what_must_be_paid_for_and_nothing_else(
+    tmp_path: Path, small_disk: Path, seen: Path
+) -> None:
+    """Journals, ledger and all: on a small disk that another program fills."""
+    with fastanchor(tmp_path, text(tmp_path)) as binary:
+        load = Load(binary.port)
+        with load.running():
+            until(lambda: len(load.answered) > 20, "no answers")
+            load.stop.set()
+        fillers = (small_disk / f"filler-{n}" for n in count())
+        names = (f"fire-{n}" for n in count(500))
+
+        def refused() -> bool:
+            """The last page has room for a few more, and a ledger that lets go of its log makes some."""
+            fill(next(fillers))
+            return status(binary, next(names), "sk-fire") == "503"
+
+        until(refused, "everything is served")
+        until(lambda: "No space left on device" in ready(binary)[1], "readiness does not tell")
+        assert ready(binary)[0] == 503
+        assert status(binary, "fire-901", "sk-fire") == "503"
+        assert status(binary, "fire-902", "sk-free") == "200"
+        assert metric(binary, "fastanchor_journals_failed") == 1
+        until(lambda: "cannot be written" in binary.log, "the log does not tell")
+
+        for path in small_disk.glob("filler-*"):
+            path.unlink()
+        until(lambda: ready(binary) == (200, ""), "it does not recover", 15)
+        assert status(binary, "fire-903", "sk-fire") == "200"
+        assert metric(binary, "fastanchor_journal_dropped_records_total") == 0
+    found = books(small_disk)
+    hold_together(found, seen, load)
+    assert {"fire-902", "fire-903"} <= found.rows.keys()
+    assert "fire-901" not in seen.read_text().split()
 
 
 def test_a_locked_ledger_stops_nothing_and_loses_nothing(tmp_path: Path, seen: Path) -> None:
