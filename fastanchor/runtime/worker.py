@@ -6,7 +6,6 @@ them, leave. SIGHUP: load the configuration again and swap it in whole; a bad on
 
 from __future__ import annotations
 
-import gc
 import logging
 import signal
 import socket
@@ -30,6 +29,7 @@ from fastanchor.runtime.books import Books
 from fastanchor.runtime.children import listen, tell_ready
 from fastanchor.runtime.forward import METRICS, forward
 from fastanchor.runtime.log import AccessLog
+from fastanchor.runtime.memory import give_memory_back, settle_memory
 from fastanchor.runtime.phase import Phase
 from fastanchor.settings.compile import Settings
 from fastanchor.settings.problem import SettingsError
@@ -204,6 +204,7 @@ class Worker:
                 background.start_soon(self._watch, lifeline, background.cancel_scope)
                 background.start_soon(self.pool.run)
                 background.start_soon(self.books.run, self.phase)
+                background.start_soon(give_memory_back)
                 if self.access is not None:
                     background.start_soon(self.access.run)
                 background.start_soon(partial(serve, self.post.link, self._linked, drain=self.linked))
@@ -307,13 +308,6 @@ def channel_rows(health: Health, now: float) -> list[dict[str, object]]:
         }
         for name, state in health.channels.items()
     ]
-
-
-def settle_memory() -> None:
-    """What is alive now lives for good: take it out of the collector's way, and collect young objects less often."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
 
 
 async def _main(settings: Settings, post: Post, seat: int, load: Callable[[], Settings], lifeline: int) -> None:

@@ -164,6 +164,7 @@ class H2Client(Session[H2Response]):
             sweeper().discard(self)
             self.closing = True
             self.link.close()
+            self.h2.ended()
             for stream in list(self.streams.values()):
                 stream.fail(self._lost(stream))
             self.room_made.unpark_all()

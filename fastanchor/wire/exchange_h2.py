@@ -7,7 +7,6 @@ that opens them byte by byte gets no more time than one that does not open them 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import trio
@@ -169,12 +168,11 @@ class H2Request:
 class H2Reply:
     """The answer to one request (see `message.Reply`)."""
 
-    __slots__ = ("_bodiless", "_connection", "_done", "_sent", "_waited", "finished", "id", "sending", "started")
+    __slots__ = ("_bodiless", "_connection", "_sent", "_waited", "finished", "id", "sending", "started")
 
-    def __init__(self, connection: H2Connection, request: H2Request, done: Callable[[], None]) -> None:
+    def __init__(self, connection: H2Connection, request: H2Request) -> None:
         self._connection = connection
         self._bodiless = request.method == b"HEAD"
-        self._done = done
         self._sent = 0
         self._waited = 0.0  # seconds spent waiting for the client
         self.id = request.id
@@ -220,7 +218,7 @@ class H2Reply:
 
     def _finish(self) -> None:
         self.finished = True
-        self._done()
+        self._connection.answered(self.id)
 
     def _fields(self, status: int, headers: Headers) -> Headers:
         if self.started:

@@ -64,6 +64,11 @@ class Connection(h2.connection.H2Connection):
         if (stream := self.streams.get(stream_id)) is not None:
             stream._expected_content_length = None
 
+    def ended(self) -> None:
+        """Nothing is received any more. h2 keeps a table of its own methods: without it a connection, and what it holds
+        of its streams, goes with its last user, and not when the collector comes by."""
+        self._frame_dispatch_table.clear()
+
     def _swept(self) -> int:
         self._opened += 1
         if self._opened % SWEEP == 0:

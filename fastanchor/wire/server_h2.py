@@ -53,7 +53,7 @@ class Serving:
     def __init__(self, h2_connection: H2Connection, request: H2Request) -> None:
         self.id = request.id
         self.request = request
-        self.reply = H2Reply(h2_connection, request, lambda: h2_connection.answered(self))
+        self.reply = H2Reply(h2_connection, request)
         self.scope = trio.CancelScope()
         self.counted = True
         """It takes one of the places under the limit of concurrent streams."""
@@ -128,6 +128,7 @@ class H2Connection(Session[Serving]):
             if self.drain is not None:
                 self.drain.connections.discard(self)
             self.link.close()
+            self.h2.ended()
 
     async def _serve(self) -> None:
         self.greet()
@@ -309,6 +310,7 @@ class H2Connection(Session[Serving]):
             await self.handler(stream.request, reply)
         except Exception as error:
             await self._failed(stream, unwrapped(error))
+            return
         if not reply.finished:
             logger.error("handler left its answer unfinished: %r", stream.request)
             await self._answer_error(reply, 500, "internal error")
@@ -331,8 +333,9 @@ class H2Connection(Session[Serving]):
         with contextlib.suppress(ClientGone):
             await reply.respond(status, headers, body)
 
-    def answered(self, stream: Serving) -> None:
+    def answered(self, stream_id: int) -> None:
         """The answer is whole; its request may not be: nobody wants the rest (RFC 9113 §8.1)."""
+        stream = self.streams[stream_id]
         if not stream.request.over:
             self.reset(stream.id, ErrorCodes.NO_ERROR)
         self._uncount(stream)

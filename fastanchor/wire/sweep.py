@@ -42,9 +42,11 @@ class Sweeper:
                 self._wanted = trio.Event()
                 await self._wanted.wait()
             await trio.sleep(PERIOD)
-            now = trio.current_time()
-            for one in [one for one in self._watched if one.deadline <= now]:
-                one.expire()
+            self._sweep(trio.current_time())
+
+    def _sweep(self, now: float) -> None:
+        for one in [one for one in self._watched if one.deadline <= now]:
+            one.expire()
 
 
 _sweeper: trio.lowlevel.RunVar[Sweeper] = trio.lowlevel.RunVar("fastanchor.wire.sweeper")
