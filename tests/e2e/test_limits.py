@@ -322,7 +322,7 @@ TABLE = {
     **{path.decode(): OPEN_TO_ALL for path in PATHS},
     **{path.decode(): OPEN_TO_ALL for path in OPEN},
     **{path.decode(): INFERENCE for path in ENDPOINTS},
-    **{path.decode(): ANY_KEY for path in EXACT - OPEN},
+    **{path.decode(): ANY_KEY for path in sorted(EXACT - OPEN)},
     "/v1/models": ANY_KEY,
     "/v1beta/models/demo:generateContent": INFERENCE,
     "/v1/organizations/acme/api-keys": (401, 401, 403, 403, 404, 200, 200),

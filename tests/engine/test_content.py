@@ -17,7 +17,9 @@ CHAT = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "Hel
 ANSWER = b'{"choices":[{"index":0,"message":{"content":"Hi"},"finish_reason":"stop"}]}'
 
 
-@pytest.mark.parametrize(("coding", "body"), [("gzip", gzip.compress(CHAT)), ("deflate", zlib.compress(CHAT))])
+@pytest.mark.parametrize(
+    ("coding", "body"), [("gzip", gzip.compress(CHAT)), ("deflate", zlib.compress(CHAT))], ids=["gzip", "deflate"]
+)
 async def test_is_decoded_and_goes_on_plain(coding: str, body: bytes) -> None:
     async with upstream(whole(ANSWER)) as stub, running(world(channel(stub.url))) as gateway:
         got = await post(gateway.port, "/v1/chat/completions", body, content_encoding=coding)
@@ -36,7 +38,9 @@ async def test_what_is_not_spoken_is_415_in_the_dialect(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [CHAT, gzip.compress(CHAT)[:-1], gzip.compress(CHAT) + b"x", gzip.compress(bytes(2**24))]
+    "body",
+    [CHAT, gzip.compress(CHAT)[:-1], gzip.compress(CHAT) + b"x", gzip.compress(bytes(2**24))],
+    ids=["plain", "cut", "more", "bomb"],
 )
 async def test_broken_bodies_and_bombs_are_400(body: bytes) -> None:
     async with running(world()) as gateway:

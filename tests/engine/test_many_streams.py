@@ -12,7 +12,7 @@ from tests.kit.gateway import channel, running, world
 from tests.kit.upstream import SSE, Seen, upstream
 
 STREAMS = 1000
-EVENTS = 10
+EVENTS = 5
 
 
 async def counting(seen: Seen, reply: Reply) -> None:

@@ -63,7 +63,7 @@ def test_what_is_wider_is_refused_by_name(asked: dict[str, Any]) -> None:
     assert caught.value.param in (field, "requests_per_minute", "tokens_per_day")
 
 
-@pytest.mark.parametrize("asked", WITHIN, ids=str)
+@pytest.mark.parametrize("asked", WITHIN, ids=range(len(WITHIN)))
 def test_what_lies_within_is_granted_as_asked(asked: dict[str, Any]) -> None:
     granted = by_key(checked(Grant("new", **asked), NOW), ADMIN)
     for name in asked.keys() - {"limits"}:
