@@ -198,7 +198,7 @@ async def chain(name: str, ours: int, directory: Path) -> AsyncIterator[int]:
         [found, *options, str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     try:
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while True:
                 try:
                     await (await trio.open_tcp_stream("127.0.0.1", theirs)).aclose()

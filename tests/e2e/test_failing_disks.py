@@ -69,7 +69,7 @@ def test_a_full_disk_refuses_what_cannot_be_accounted_for_and_recovers_alone(tmp
         assert metric(binary, "fastanchor_journal_kept_records") > 0
 
         resource.prlimit(worker, resource.RLIMIT_FSIZE, unlimited)
-        until(lambda: ready(binary) == (200, ""), "it does not recover", 5)
+        until(lambda: ready(binary) == (200, ""), "it does not recover")
         assert status(binary, "fire-993", "sk-fire") == "200"
         assert metric(binary, "fastanchor_journal_kept_records") == 0
         assert metric(binary, "fastanchor_journal_dropped_records_total") == 0
@@ -142,7 +142,7 @@ def test_a_locked_ledger_stops_nothing_and_loses_nothing(tmp_path: Path, seen: P
             other = apsw.Connection(str(tmp_path / "state" / "ledger.db"))
             other.set_busy_timeout(10_000)
             other.execute("BEGIN IMMEDIATE")
-            until(lambda: "locked" in ready(binary)[1], "readiness does not tell", 15)
+            until(lambda: "locked" in ready(binary)[1], "readiness does not tell")
             before = len(load.answered)
             assert ready(binary)[0] == 200
             assert metric(binary, "fastanchor_ledger_up") == 0
@@ -150,7 +150,7 @@ def test_a_locked_ledger_stops_nothing_and_loses_nothing(tmp_path: Path, seen: P
             assert metric(binary, "fastanchor_ledger_behind_bytes") > 0
             other.execute("ROLLBACK")
             other.close()
-            until(lambda: ready(binary) == (200, ""), "it does not recover", 15)
+            until(lambda: ready(binary) == (200, ""), "it does not recover")
     assert not load.broken
     assert "locked" in binary.log
     hold_together(books(tmp_path / "state"), seen, load)
@@ -175,7 +175,7 @@ def test_a_damaged_ledger_stops_nothing_and_is_made_again_from_the_journals(tmp_
             assert binary.get("/v1/usage", "sk-fire")[0] == 503
             for path in state.glob("ledger.db*"):  # what the message tells the operator to do
                 path.rename(tmp_path / path.name)
-            until(lambda: ready(binary) == (200, ""), "it does not recover", 15)
+            until(lambda: ready(binary) == (200, ""), "it does not recover")
     assert not load.broken
     assert "damaged" in binary.log
     hold_together(books(state), seen, load)
@@ -190,7 +190,7 @@ def test_an_instance_comes_up_without_its_ledger(tmp_path: Path, seen: Path) -> 
         assert status(binary, "fire-1", "sk-free") == "200"
         assert status(binary, "fire-2", "sk-fire") == "503"
         (tmp_path / "state" / "ledger.db").unlink()
-        until(lambda: status(binary, "fire-3", "sk-fire") == "200", "the account does not open", 15)
+        until(lambda: status(binary, "fire-3", "sk-fire") == "200", "the account does not open")
 
 
 def test_a_dead_control_process_costs_its_own_pages_only(tmp_path: Path, seen: Path) -> None:

@@ -17,6 +17,7 @@ from fastanchor.dialects.registry import ENDPOINTS
 from fastanchor.runtime.forward import EXACT, OPEN, PREFIXES
 from fastanchor.runtime.probes import PATHS
 from tests.kit.binary import Binary, fastanchor
+from tests.kit.fire import until
 
 CONFIG = """
 [server]
@@ -238,6 +239,13 @@ def test_credits_run_out_and_are_added(limited: Binary) -> None:
     assert ask(limited, CHAT, "sk-poor", chat("demo-n1")).status == 200
 
 
+def settled(binary: Binary) -> bool:
+    """Whether nothing is held any more, and what is left and what was spent are what there was."""
+    account = ask(binary, "/v1/credits", "sk-few").body
+    together = account["available"] + account["spent"]  # type: ignore[operator]
+    return account["held"] == 0 and together == pytest.approx(0.1)
+
+
 def test_many_at_once_do_not_spend_more_than_there_is(limited: Binary) -> None:
     """On four workers: who is admitted has its reservation, and the balance never falls below zero."""
     statuses: Counter[int] = Counter()
@@ -254,14 +262,12 @@ def test_many_at_once_do_not_spend_more_than_there_is(limited: Binary) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    time.sleep(0.6)
+    until(lambda: settled(limited), "something is still held, or not in the books")
     account = ask(limited, "/v1/credits", "sk-few").body
     assert statuses.keys() == {200, 402}
     assert statuses[200] >= 10
-    assert account["held"] == 0
     assert account["spent"] > 0  # type: ignore[operator]
     assert account["available"] >= 0  # type: ignore[operator]
-    assert account["available"] + account["spent"] == pytest.approx(0.1)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(
@@ -371,15 +377,18 @@ def test_a_client_cannot_say_who_it_is(limited: Binary) -> None:
     assert ask(limited, "/admin/credits", "sk-user", **forged).status == 403
 
 
-def test_a_key_works_and_ends_in_every_worker_at_once(limited: Binary) -> None:
+def everywhere(binary: Binary, key: object) -> set[int]:
+    """What the workers say to a key."""
+    return {ask(binary, CHAT, str(key), chat("demo-n1")).status for _ in range(12)}
+
+
+def test_a_key_works_and_ends_in_every_worker(limited: Binary) -> None:
     keys = "/v1/organizations/acme/api-keys"
     for _ in range(3):
         made = ask(limited, keys, "sk-boss", {"name": "short"}).body
-        time.sleep(0.1)
-        assert {ask(limited, CHAT, str(made["key"]), chat("demo-n1")).status for _ in range(12)} == {200}
+        until(lambda key=made["key"]: everywhere(limited, key) == {200}, "a worker does not know the key")
         assert ask(limited, f"{keys}/{made['id']}", "sk-boss", method="DELETE").status == 200
-        time.sleep(0.1)
-        assert {ask(limited, CHAT, str(made["key"]), chat("demo-n1")).status for _ in range(12)} == {401}
+        until(lambda key=made["key"]: everywhere(limited, key) == {401}, "a worker takes a key that has ended")
 
 
 def test_billing_ids_are_our_own(limited: Binary) -> None:
@@ -391,19 +400,22 @@ def test_billing_ids_are_our_own(limited: Binary) -> None:
 
 def test_usage_of_a_key(limited: Binary) -> None:
     ask(limited, CHAT, "sk-strict", chat())
-    time.sleep(0.6)
-    page = ask(limited, "/v1/usage?by=model", "sk-strict").body
-    rows = page["data"]
-    assert isinstance(rows, list)
-    assert any(row["model"] == "demo-fast" and row["requests"] >= 1 and row["output"] > 0 for row in rows)
+
+    def is_told() -> bool:
+        rows = ask(limited, "/v1/usage?by=model", "sk-strict").body["data"]
+        assert isinstance(rows, list)
+        return any(row["model"] == "demo-fast" and row["requests"] >= 1 and row["output"] > 0 for row in rows)
+
+    until(is_told, "the request is not in the usage")
 
 
 def test_unknown_keys_are_limited_by_address(limited: Binary) -> None:
     """Whoever has tried many has to wait, unless the key is known; others do not."""
     source = "127.0.0.251"
+    began = time.monotonic()
     statuses = [ask(limited, CHAT, f"sk-guess-{i}", chat(), source=source).status for i in range(80)]
     assert statuses[:60] == [401] * 60
-    assert statuses[-10:].count(429) >= 8  # one comes free every second
+    assert statuses.count(401) <= 60 + (time.monotonic() - began) + 1  # one comes free every second
     refused = ask(limited, "/v1/usage", "sk-guess", source=source)
     assert (refused.status, "retry-after" in refused.fields) == (429, True)
     assert ask(limited, CHAT, "sk-user", chat("demo-n1"), source=source).status == 200

@@ -70,7 +70,7 @@ class Client(RawSocket):
 async def connected(gateway: Running, *fields: bytes, path: bytes = b"/v1/ws") -> AsyncIterator[Client]:
     async with await trio.open_tcp_stream("127.0.0.1", gateway.port) as tcp:
         client = Client(tcp)
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             head = await client.open(path, *fields)
             assert head.startswith(b"HTTP/1.1 101 "), head
             yield client
@@ -86,7 +86,7 @@ async def socket(answer: Answer, *fields: bytes, **options: Any) -> AsyncIterato
 
 async def reached(condition: Callable[[], bool]) -> None:
     """Wait for what the other side of a connection will see."""
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         while not condition():  # noqa: ASYNC110 - the stub counts in plain numbers
             await trio.sleep(0.005)
 
@@ -376,7 +376,7 @@ class TestAuth:
         with Pool() as pool:
             async with served(Gateway(world(auth=True), pool, b"pepper"), limits) as client:
                 await client.write(handshake(b"/v1/ws"))
-                with trio.fail_after(5):
+                with trio.fail_after(60):
                     await client.read_until((4408).to_bytes(2, "big") + b"no auth message in time")
 
     @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from fastanchor.wire.listen import bind, serve
 from fastanchor.wire.message import Reply, Request
 from tests.kit.gateway import channel
 
-SHORT = Timeouts(connect=1.0, first_token=0.8, idle=0.3, total=30.0)
+SHORT = Timeouts(connect=1.0, first_token=0.8, idle=0.5, total=30.0)
 
 
 @dataclass

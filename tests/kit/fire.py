@@ -106,7 +106,7 @@ def witness(folder: Path) -> Iterator[tuple[int, Path]]:
         process.wait()
 
 
-def until(condition: object, complaint: str, seconds: float = 20.0) -> None:
+def until(condition: object, complaint: str, seconds: float = 60.0) -> None:
     """Wait for a callable to be true."""
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
@@ -117,6 +117,14 @@ def until(condition: object, complaint: str, seconds: float = 20.0) -> None:
 def _listens(port: int) -> bool:
     with socket.socket() as sock:
         return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def serves(binary: Binary) -> bool:
+    """Whether it answers, and is ready."""
+    try:
+        return binary.get("/readyz")[0] == 200
+    except OSError:
+        return False
 
 
 def children(binary: Binary, name: str) -> list[int]:

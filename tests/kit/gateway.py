@@ -36,7 +36,7 @@ class Running:
 
     async def settled(self, count: int = 1) -> list[Receipt]:
         """The receipts, once there are `count` of them."""
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while len(self.receipts) < count:  # noqa: ASYNC110 - receipts fall into a plain list
                 await trio.sleep(0.001)
         return self.receipts

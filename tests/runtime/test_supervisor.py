@@ -32,7 +32,7 @@ class Run:
         return [(int(seat), int(pid)) for kind, seat, pid in lines if kind == what]
 
     def wait(self, what: str, count: int) -> list[tuple[int, int]]:
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while len(found := self.events(what)) < count:
             assert time.monotonic() < end, (what, self.file.read_text())
             time.sleep(0.01)
@@ -43,7 +43,7 @@ class Run:
 
     def left(self) -> int:
         """Wait for the end; the exit code."""
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while True:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:

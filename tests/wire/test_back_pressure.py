@@ -24,7 +24,7 @@ async def test_a_slow_client_holds_up_the_upstream() -> None:
             await trio.lowlevel.checkpoint()
 
     async def gateway(request: Request, reply: Reply) -> None:
-        with await pool.request(origin, b"GET", b"/", [], connect_timeout=5, first_byte_timeout=5) as response:
+        with await pool.request(origin, b"GET", b"/", [], connect_timeout=60, first_byte_timeout=60) as response:
             await reply.start(200, [])
             while piece := await response.read():
                 await reply.send(piece)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 from hpack import Decoder
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from fastanchor.wire import (
     BadResponse,
@@ -184,14 +184,14 @@ class TestRequest:
 
         async with h2_upstream(script) as up, pool() as one:
             assert await fetch(one, up.origin, b"x" * 1_000_000) == b"enough"
-            with trio.fail_after(5):
+            with trio.fail_after(60):
                 await ended.wait()
 
     async def test_fields_of_the_wire_are_refused(self) -> None:
         async with ours(Recorder()) as origin, pool() as one:
             with pytest.raises(ValueError, match="written by the wire"):
                 await one.request(
-                    origin, b"GET", b"/", [(b"connection", b"close")], connect_timeout=5, first_byte_timeout=5
+                    origin, b"GET", b"/", [(b"connection", b"close")], connect_timeout=60, first_byte_timeout=60
                 )
 
     async def test_without_a_nursery_insisting_is_an_error(self) -> None:
@@ -208,7 +208,7 @@ class TestRequest:
         async with ours(handler) as origin, pool() as one:
             for http2 in ("auto", "off", "on"):
                 response = await one.request(
-                    origin._replace(http2=http2), b"GET", b"/", [], connect_timeout=5, first_byte_timeout=5
+                    origin._replace(http2=http2), b"GET", b"/", [], connect_timeout=60, first_byte_timeout=60
                 )
                 response.close()
         assert seen == [b"1.1", b"1.1", b"2"]
@@ -258,7 +258,7 @@ class TestConcurrency:
         async with h2_upstream(script, greet=settings((3, 2))) as up, pool() as one:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(fetch, one, up.origin)
-                await trio.sleep(0.05)  # the server's SETTINGS have come
+                await wait_all_tasks_blocked(0.02)  # the server's SETTINGS have come
                 for _ in range(3):
                     nursery.start_soon(fetch, one, up.origin)
                 while up.connections < 2:  # noqa: ASYNC110 - a plain counter
@@ -270,7 +270,7 @@ class TestConcurrency:
         async with h2_upstream(hold, greet=settings((3, 1))) as up, pool(max_per_origin=1) as one:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(ignoring, ask, one, up.origin)
-                await trio.sleep(0.05)
+                await wait_all_tasks_blocked(0.02)
                 with pytest.raises(ConnectTimeout):
                     await ask(one, up.origin, within=0.2)
                 nursery.cancel_scope.cancel()
@@ -392,13 +392,15 @@ class TestEnding:
             n = await peer.request()
             if begun:
                 await peer.send(headers(n, OK, OPEN), data(n, b"first"))
+            await wait_all_tasks_blocked(0.02)
+            scope.cancel()
             rst = await peer.until(RST_STREAM)
             assert (rst.stream, rst.code) == (n, CANCEL)
             await peer.answer(await peer.request(), b"next")
             await hold(peer)
 
         async with h2_upstream(script) as up, pool() as one:
-            with trio.move_on_after(0.1):
+            with trio.CancelScope() as scope:
                 await fetch(one, up.origin)
             assert await fetch(one, up.origin) == b"next"
             assert up.connections == 1
@@ -416,7 +418,7 @@ class TestEnding:
         async with ours(handler) as origin, pool() as one:
             with await ask(one, origin) as response:
                 assert await response.read() == b"first"
-            with trio.fail_after(1):
+            with trio.fail_after(60):
                 await cancelled.wait()
             with pytest.raises(Truncated):
                 await response.read()
@@ -453,7 +455,7 @@ class TestEnding:
             await hold(peer)
 
         async with h2_upstream(script) as up, pool() as one:
-            with trio.fail_after(10), pytest.raises(error):
+            with trio.fail_after(60), pytest.raises(error):
                 await fetch(one, up.origin)
 
     @pytest.mark.parametrize(
@@ -602,7 +604,7 @@ async def test_settings_that_shrink_a_window_below_zero() -> None:
         await hold(peer)
 
     async with h2_upstream(script) as up, pool() as one:
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             assert await fetch(one, up.origin, b"x" * 100_000) == b"ok"
 
 

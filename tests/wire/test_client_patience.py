@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from fastanchor._speedups.http1 import parse_response
 from fastanchor.wire.client_h1 import ClientConnection, Response
@@ -42,7 +43,7 @@ async def response() -> AsyncIterator[tuple[Response, socket.socket, Owner]]:
         got.close()
 
 
-async def test_a_read_that_was_given_up_is_taken_up_again() -> None:
+async def test_a_read_that_was_given_up_is_taken_up_again(autojump_clock: MockClock) -> None:
     async with response() as (got, peer, owner):
         got.idle_timeout, got.patience = 60.0, 0.05
         peer.send(b"5\r\nhello\r\n3\r\nwo")
@@ -58,7 +59,7 @@ async def test_a_read_that_was_given_up_is_taken_up_again() -> None:
         assert owner.back == [True]
 
 
-async def test_patience_does_not_lengthen_the_idle_timeout() -> None:
+async def test_patience_does_not_lengthen_the_idle_timeout(autojump_clock: MockClock) -> None:
     async with response() as (got, _, owner):
         got.idle_timeout, got.patience = 0.7, 0.2
         began = trio.current_time()
@@ -74,7 +75,7 @@ async def test_patience_does_not_lengthen_the_idle_timeout() -> None:
         assert owner.back == [False]
 
 
-async def test_bytes_start_the_idle_timeout_anew() -> None:
+async def test_bytes_start_the_idle_timeout_anew(autojump_clock: MockClock) -> None:
     async with response() as (got, peer, _):
         got.idle_timeout, got.patience = 0.6, 0.3
         with pytest.raises(NothingYet):

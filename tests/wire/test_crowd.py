@@ -102,7 +102,7 @@ async def test_one_address_has_enough_and_others_come_in() -> None:
     limits = ServerLimits(connections_per_address=3, connections_per_address_per_second=0, loopback_exempt=False)
     recorder = Recorder()
     drain = Drain()
-    with bind("127.0.0.1:0") as listener, trio.fail_after(10):
+    with bind("127.0.0.1:0") as listener, trio.fail_after(60):
         where = listener.getsockname()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: serve(listener, recorder, limits=limits, drain=drain))
@@ -124,7 +124,7 @@ async def test_one_address_has_enough_and_others_come_in() -> None:
 
 async def test_loopback_is_let_in_uncounted() -> None:
     limits = ServerLimits(connections_per_address=1, connections_per_address_per_second=1)
-    with bind("127.0.0.1:0") as listener, trio.fail_after(10):
+    with bind("127.0.0.1:0") as listener, trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: serve(listener, Recorder(), limits=limits))
             some = [await answered(listener.getsockname(), "127.0.0.1") for _ in range(5)]

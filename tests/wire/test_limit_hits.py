@@ -93,7 +93,7 @@ async def test_a_newcomer_that_says_nothing(autojump_clock: MockClock) -> None:
 
 
 async def test_a_listener_without_room() -> None:
-    with bind("127.0.0.1:0") as listener, trio.fail_after(10):
+    with bind("127.0.0.1:0") as listener, trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: serve(listener, Recorder(), limits=ServerLimits(connections=1)))
             with socket.create_connection(listener.getsockname()):

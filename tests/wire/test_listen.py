@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from fastanchor.wire import Drain, Reply, Request, ServerLimits, bind, serve
 from fastanchor.wire.hits import limit_hits
@@ -138,13 +139,13 @@ async def test_connections_over_the_cap_wait_and_are_then_served() -> None:
     async def one() -> None:
         answers.append(await exchange(listener.getsockname()))
 
-    with bind("127.0.0.1:0") as listener, trio.fail_after(10):
+    with bind("127.0.0.1:0") as listener, trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: serve(listener, handler, limits=ServerLimits(connections=3)))
             async with trio.open_nursery() as callers:
                 for _ in range(9):
                     callers.start_soon(one)
-                await trio.sleep(0.05)
+                await wait_all_tasks_blocked(0.02)
                 assert active == 3
                 go_on.set()
             nursery.cancel_scope.cancel()
@@ -200,7 +201,7 @@ async def test_running_out_of_descriptors(few_descriptors: None, caplog: pytest.
             nursery.start_soon(serve, listener, Recorder())
             first = socket.create_connection(where)
             first.sendall(GET)
-            await trio.sleep(0.05)
+            await wait_all_tasks_blocked(0.02)
             turned_away = 0
             with no_descriptors() as spare:
                 for _ in range(20):
@@ -214,7 +215,7 @@ async def test_running_out_of_descriptors(few_descriptors: None, caplog: pytest.
                     turned_away += answer.startswith(b"HTTP/1.1 503 ") and b"\r\nconnection: close\r\n" in answer
                 assert b"\r\nretry-after: 1\r\n" in answer
                 first.sendall(GET)
-                await trio.sleep(0.05)
+                await wait_all_tasks_blocked(0.02)
                 assert first.recv(65536).count(b"HTTP/1.1 200") == 2
             assert turned_away == limit_hits()["descriptors"] == 20
             assert b" 200 " in await exchange(where)
@@ -240,7 +241,7 @@ async def test_a_drained_listener_ends_with_its_last_connection() -> None:
     async def one() -> None:
         answers.append(await exchange(listener.getsockname()))
 
-    with bind("127.0.0.1:0") as listener, trio.fail_after(5):
+    with bind("127.0.0.1:0") as listener, trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: serve(listener, handler, drain=drain))
             nursery.start_soon(one)

@@ -74,7 +74,7 @@ async def pool(context: ssl.SSLContext | None, *, run: bool = True) -> AsyncIter
 
 
 async def fetch(one: Pool, origin: Origin) -> bytes:
-    response = await one.request(origin, b"GET", b"/", [], connect_timeout=5, first_byte_timeout=5)
+    response = await one.request(origin, b"GET", b"/", [], connect_timeout=60, first_byte_timeout=60)
     with response:
         return await response.read_all(100)
 

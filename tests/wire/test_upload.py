@@ -45,7 +45,7 @@ async def send(up: RawUpstream, source: Pieces, length: int | None = None, withi
     with Pool() as pool:
         response = await pool.upload(
             up.origin, b"POST", b"/files", [(b"content-type", b"x/y")], source, length,
-            connect_timeout=2.0, first_byte_timeout=within,
+            connect_timeout=60.0, first_byte_timeout=within,
         )  # fmt: skip
         with response:
             return response.status, await response.read_all(10)
@@ -122,11 +122,11 @@ async def test_a_good_answer_that_comes_early_gets_the_rest_all_the_same() -> No
 async def test_the_time_for_the_answer_runs_from_the_end_of_the_body() -> None:
     class Slow(Pieces):
         async def read(self) -> bytes:
-            await trio.sleep(0.1)
+            await trio.sleep(0.2)
             return await super().read()
 
     async with raw_upstream(collects([], b"0\r\n\r\n")) as up:
-        assert (await send(up, Slow(*[b"x"] * 4), within=0.2))[0] == 200
+        assert (await send(up, Slow(*[b"x"] * 4), within=0.75))[0] == 200
     async with raw_upstream(collects([], b"never")) as up:
         with pytest.raises(ResponseTimeout):
             await send(up, Pieces(b"x"), within=0.1)
@@ -169,13 +169,13 @@ async def test_cancelling_closes_the_connection() -> None:
 
     async def script(stream: trio.SocketStream) -> None:
         while await stream.receive_some():
-            pass
+            scope.cancel()
         closed.set()
 
     async with raw_upstream(lambda _: script) as up:
-        with trio.move_on_after(0.1):
+        with trio.CancelScope() as scope:
             await send(up, Pieces(b"x"))
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             await closed.wait()
 
 
