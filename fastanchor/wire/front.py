@@ -20,7 +20,7 @@ from .hits import hit
 from .limits import DEFAULT_LIMITS, ServerLimits
 from .link import DeadlinePassed, Link
 from .message import ErrorShape, Handler, plain_error
-from .server_h1 import Connection, Drain
+from .server_h1 import IDLE_GRACE, Connection, Drain
 from .tls import TLSLink, handshake
 from .tls_server import ServerTLS
 
@@ -29,13 +29,14 @@ NOT_HTTP = re.compile(rb"[^ /\r\n]+ [^ /\r\n]+ [^ /\r\n]+\r\n")
 
 
 class Newcomer:
-    """A client that has said nothing yet: a drain ends it."""
+    """A client that has said nothing yet. Its first request may be on its way: a drain gives it the same moment as an
+    idle connection."""
 
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
 
     def end_if_idle(self) -> None:
-        self.scope.cancel()
+        self.scope.deadline = trio.current_time() + IDLE_GRACE
 
     def hurry(self, seconds: float) -> None:
         """Nothing: it has seconds for its first byte as it is."""

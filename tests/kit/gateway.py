@@ -69,7 +69,7 @@ def channel(url: str, **changes: object) -> Channel:
         "base_url": url + "/v1",
         "keys": (Secret("upstream-secret"),),
         "any_model": True,
-        "timeouts": Timeouts(connect=2.0, first_token=5.0, idle=5.0, total=30.0),
+        "timeouts": Timeouts(connect=30.0, first_token=30.0, idle=30.0, total=60.0),
     }
     options.update(changes)
     return Channel(**options)  # type: ignore[arg-type]
