@@ -159,13 +159,7 @@ async def run(how: Soak) -> tuple[Tally, int]:
             grown = resident() - middle
             await at_rest(gateway, providers)
             assert all(receipt.ending for receipt in gateway.receipts)
-<<<<<<< HEAD
-    with trio.fail_after(5):
-=======
-    tally.outcomes += later.outcomes
-    tally.wrong += later.wrong
     with trio.fail_after(60):
->>>>>>> 4834c08 (Tests wait for what they wait for: events in the place of sleeps, generous guards, virtual time)
         while trio.lowlevel.current_statistics().tasks_living > tasks + 3:  # noqa: ASYNC110 - watchers of the wire stay
             await trio.sleep(0.01)
     assert sockets() <= before + 3

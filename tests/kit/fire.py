@@ -147,12 +147,15 @@ def _comm(pid: str) -> str:
 class Load:
     """Clients, each a thread with one connection that it keeps as long as it may.
 
-    `answered` are the models whose answers came whole; `broken` counts the others by what went wrong.
+    `answered` are the models whose answers came whole; `broken` counts the others by what went wrong. A client that
+    `asks_again` does so, once, when the connection that it kept has ended before a byte of the answer: who takes a
+    second between two requests may be asking while the server closes.
     """
 
     port: int
     clients: int = 4
     slow_share: float = 0.0
+    asks_again: bool = False
     answered: set[str] = field(default_factory=set)
     asked: int = 0
     broken: Counter[str] = field(default_factory=Counter)
@@ -181,9 +184,17 @@ class Load:
                 self.asked += 1
             slow = random.random() < self.slow_share
             model = name_of(number, slow)
+            stream, kept = random.random() < 0.5, sock is not None
             try:
-                sock = sock or socket.create_connection(("127.0.0.1", self.port), timeout=30)
-                status, keep = ask(sock, model, stream=random.random() < 0.5)
+                sock = sock or self._connected()
+                try:
+                    status, keep = ask(sock, model, stream=stream)
+                except Unanswered:
+                    if not (kept and self.asks_again):
+                        raise
+                    sock.close()
+                    sock = self._connected()
+                    status, keep = ask(sock, model, stream=stream)
             except (OSError, ValueError) as error:
                 status, keep = repr(error), False
             with self._lock:
@@ -200,10 +211,19 @@ class Load:
             sock.close()
 
 
+    def _connected(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
+
+
+class Unanswered(ValueError):
+    """A connection ended before the first byte of the answer."""
+
+
 def ask(sock: socket.socket, model: str, *, stream: bool, key: str = "sk-fire") -> tuple[str, bool]:
     """One request on a connection. Returns the status of a whole answer, and whether the connection stays.
 
     Raises:
+        Unanswered: nothing of it came.
         OSError, ValueError: the answer broke off.
     """
     body = (
@@ -214,8 +234,13 @@ def ask(sock: socket.socket, model: str, *, stream: bool, key: str = "sk-fire") 
         f"POST /v1/chat/completions HTTP/1.1\r\nhost: fire\r\nauthorization: Bearer {key}\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     ).encode()
-    sock.sendall(head + body)
-    data = b""
+    try:
+        sock.sendall(head + body)
+        data = sock.recv(65536)
+    except ConnectionError as error:
+        raise Unanswered(repr(error)) from None
+    if not data:
+        raise Unanswered("closed")
     while b"\r\n\r\n" not in data:
         data += _more(sock)
     head, _, rest = data.partition(b"\r\n\r\n")

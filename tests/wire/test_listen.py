@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from fastanchor.wire import Drain, Reply, Request, ServerLimits, bind, serve
 from fastanchor.wire.hits import limit_hits
@@ -224,6 +224,22 @@ async def test_running_out_of_descriptors(few_descriptors: None, caplog: pytest.
     records = [record for record in caplog.records if "cannot accept" in record.message]
     assert 1 <= len(records) <= 3
     assert all(record.levelno == logging.ERROR and record.exc_info is None for record in records)
+
+
+async def test_a_drain_lets_a_newcomer_say_what_is_on_its_way(autojump_clock: MockClock) -> None:
+    drain = Drain()
+    with bind("127.0.0.1:0") as listener, socket.socket() as talker, socket.socket() as silent:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(listener, Recorder(), drain=drain))
+            for newcomer in (talker, silent):
+                newcomer.connect(listener.getsockname())
+                newcomer.setblocking(False)
+            while len(drain.connections) < 2:  # noqa: ASYNC110 - until they have been accepted
+                await trio.sleep(0.001)
+            drain.start()
+            talker.sendall(GET)
+        assert talker.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert silent.recv(1) == b""
 
 
 async def test_a_drained_listener_ends_with_its_last_connection() -> None:
