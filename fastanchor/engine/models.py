@@ -26,6 +26,13 @@ from fastanchor.wire.message import Request
 ROOT = b"/v1/models"
 MOST_KNOWN = 1000
 UNKNOWN = ModelCard("")
+EFFORTS = ("low", "medium", "high")
+INSTRUCTIONS = (
+    "You are a coding agent that works in the user's terminal. Read the code before you change it, keep changes small "
+    "and in the style around them, run what can show that they work, and say plainly what you did and did not do. Use "
+    "the tools that you are offered for commands and for files; ask before you do what cannot be undone."
+)
+"""What Codex has to be given with each model; it tells the model nothing else of its own."""
 
 
 def is_listing(path: bytes) -> bool:
@@ -110,15 +117,42 @@ class AnthropicShape:
 
 
 class CodexShape:
-    """`{"models": [...]}`, as the Codex client asks for it with its `client_version`."""
+    """`{"models": [...]}`, as the Codex client asks for it with its `client_version`.
+
+    The client throws the whole list away when one entry lacks a field without a default (`ModelInfo` of codex-rs,
+    "openai_models"; tried with 0.169). To what only its vendor's models do (verbosity), entries say no.
+    """
 
     @staticmethod
     def entry(name: str, card: ModelCard) -> dict[str, Any]:
-        return {"slug": name, "display_name": name, "context_window": card.context or None, "visibility": "list"}
+        efforts = EFFORTS if "effort" in card.traits else ()
+        found: dict[str, Any] = {
+            "slug": name,
+            "display_name": name,
+            "description": None,
+            "default_reasoning_level": "medium" if efforts else None,
+            "supported_reasoning_levels": [{"effort": word, "description": word.capitalize()} for word in efforts],
+            "shell_type": "shell_command",
+            "visibility": "list",
+            "supported_in_api": True,
+            "priority": 0,
+            "base_instructions": INSTRUCTIONS,
+            "supports_reasoning_summaries": "reasoning" in card.traits,
+            "support_verbosity": False,
+            "truncation_policy": {"mode": "tokens", "limit": 10_000},
+            "supports_parallel_tool_calls": True,
+            "experimental_supported_tools": [],
+        }
+        if card.context:
+            found["context_window"] = card.context
+        if card.traits and "vision" not in card.traits:
+            found["input_modalities"] = ["text"]
+        return found
 
     @staticmethod
     def page(entries: list[dict[str, Any]]) -> dict[str, Any]:
-        return {"models": entries}
+        """The first is what the client takes by default."""
+        return {"models": [{**entry, "priority": rank} for rank, entry in enumerate(entries)]}
 
 
 def _shape(request: Request) -> type[OpenAIShape] | type[AnthropicShape] | type[CodexShape]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastanchor.core.model import ModelCard, PriceTier
 from fastanchor.core.principal import Principal
 from tests.kit.gateway import channel, digests, running, world
@@ -12,6 +14,12 @@ CARD = ModelCard(
     "chiro", owned_by="achiral", context=8192, parameters="7B", status="Development",
     prices=(PriceTier(input=2_500_000, output=10_000_000),),
 )  # fmt: skip
+CODEX_NEEDS = {
+    # fields of a model that the Codex client has no default for
+    "slug", "display_name", "supported_reasoning_levels", "shell_type", "visibility", "supported_in_api", "priority",
+    "base_instructions", "supports_reasoning_summaries", "support_verbosity", "truncation_policy",
+    "supports_parallel_tool_calls", "experimental_supported_tools",
+}  # fmt: skip
 CHANNEL = channel("http://127.0.0.1:1", models=MODELS, any_model=False)
 
 
@@ -38,7 +46,23 @@ async def test_anthropic_shape_for_who_sends_a_version() -> None:
 async def test_codex_shape_for_who_tells_its_version() -> None:
     async with running(world(CHANNEL)) as gateway:
         listed = (await get(gateway.port, "/v1/models?client_version=0.169.0")).json
-    assert [entry["slug"] for entry in listed["models"]] == ["chiro", "gpt-4o"]  # type: ignore[index, attr-defined]
+    models: Any = listed["models"]
+    assert [(entry["slug"], entry["priority"]) for entry in models] == [("chiro", 0), ("gpt-4o", 1)]
+    for entry in models:
+        assert entry.keys() >= CODEX_NEEDS
+        assert entry["base_instructions"]
+    assert models[1]["context_window"] == 128_000
+
+
+async def test_codex_is_told_of_efforts_where_a_model_takes_them() -> None:
+    cards = {"chiro": ModelCard("chiro", traits=frozenset({"effort", "reasoning"}))}
+    async with running(world(CHANNEL, cards=cards)) as gateway:
+        listed = (await get(gateway.port, "/v1/models?client_version=0.169.0")).json
+    models: Any = listed["models"]
+    told = {entry["slug"]: [level["effort"] for level in entry["supported_reasoning_levels"]] for entry in models}
+    assert told == {"chiro": ["low", "medium", "high"], "gpt-4o": []}
+    assert models[0]["default_reasoning_level"] == "medium"
+    assert models[0]["input_modalities"] == ["text"]
 
 
 async def test_a_key_sees_what_it_may_use() -> None:
