@@ -40,4 +40,4 @@ class Azure(OpenAI):
         return super().below(channel, key, method, f"/openai/v1{path}" if version == "v1" else f"/openai{dated}", extra)
 
     def _spoken(self, channel: Channel) -> tuple[str, ...]:
-        return tuple(PATHS)
+        return super()._spoken(channel) if "dialects" in channel.options else tuple(PATHS)

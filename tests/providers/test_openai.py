@@ -102,6 +102,12 @@ def test_azure_has_the_deployment_in_the_path_and_its_own_header(
     assert b"authorization" not in fields
 
 
+def test_azure_speaks_all_of_them_or_what_the_operator_says() -> None:
+    assert AZURE.dialect(Channel("c", "azure", RESOURCE), call("openai_responses")) == "openai_responses"
+    narrow = Channel("c", "azure", RESOURCE, options={"dialects": "openai_chat"})
+    assert AZURE.dialect(narrow, call("openai_responses")) == "openai_chat"
+
+
 def test_a_stored_response_is_asked_for_below_the_path_of_responses() -> None:
     sent = OPENAI.stored(Channel("c", "openai", HOME), Secret("k1"), b"DELETE", "resp_1/../x")
     assert (sent.method, sent.target, sent.body) == (b"DELETE", b"/v1/responses/resp_1%2F..%2Fx", b"")
