@@ -11,11 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastanchor.core.call import Call
-from fastanchor.core.events import Counted, End, Failed, Stop
+from fastanchor.core.events import (
+    Begin,
+    Block,
+    BlockEnd,
+    BlockStart,
+    Counted,
+    End,
+    Event,
+    Failed,
+    Finish,
+    Stop,
+    Text,
+)
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.prompt import Format, MediaPart, Prompt, TextPart, Tool, Turn
+from fastanchor.core.usage import Usage
 from fastanchor.dialects import registry, relay
-from fastanchor.dialects.contract import Target
+from fastanchor.dialects.contract import Answering, Target
 from fastanchor.dialects.openai_completions import OpenAICompletions
 from tests.dialects.chat_kit import (
     answering,
@@ -28,6 +41,7 @@ from tests.dialects.chat_kit import (
     observed,
     payloads,
     pieces,
+    said,
     texts,
 )
 
@@ -203,3 +217,29 @@ def test_request_to_prompt_to_request(prompt: Any, temperature: float, limit: in
     again = orjson.loads(DIALECT.write(DIALECT.parse(call), Target("m")).body)
     text = prompt if isinstance(prompt, str) else prompt[0]
     assert again == {"model": "m", "prompt": text, "temperature": temperature, "max_tokens": limit}
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> list[Event]:
+    """Whole answers in texts, of one choice or several, each whole before the next or not."""
+    count = draw(st.integers(1, 3))
+    texts_of = [draw(st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=4)) for _ in range(count)]
+    events: list[Event] = [Begin("x", "m"), *(BlockStart(at, Block.TEXT, at) for at in range(count))]
+    said = [Text(at, piece) for at, pieces_of in enumerate(texts_of) for piece in pieces_of]
+    events += draw(st.permutations(said)) if draw(st.booleans()) else said
+    events += [BlockEnd(at) for at in range(count)]
+    events += [Finish(draw(st.sampled_from([Stop.END, Stop.MAX_TOKENS])), at) for at in range(count)]
+    return [*events, Counted(Usage(input=draw(st.integers(0, 99)), output=3)), End()]
+
+
+@given(answers())
+def test_events_to_stream_to_events(events: list[Event]) -> None:
+    call = read(stream=True)
+    call.include_usage = True
+    encoder = DIALECT.encoder(Answering(call, "m", "r", 1))
+    again = decoded(DIALECT.decoder(), pieces(encoder.feed(events), 11))
+    check_grammar(again)
+    assert said(again) == said(events)
+    assert [event.usage for event in again if isinstance(event, Counted)][-1].input == next(
+        event.usage.input for event in events if isinstance(event, Counted)
+    )

@@ -33,7 +33,7 @@ from fastanchor.core.events import (
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.usage import Usage
 from fastanchor.dialects.anthropic import frames
-from fastanchor.dialects.anthropic.content import KINDS, MAX_BLOCKS, NAME, opening, part, start_of
+from fastanchor.dialects.anthropic.content import KINDS, MAX_BLOCKS, MAX_TOOLS, NAME, opening, part, start_of
 from fastanchor.dialects.anthropic.encode import BYTES_PER_TOKEN, Wants, details_of, message_id
 from fastanchor.dialects.anthropic.stops import read_stop, write_stop
 from fastanchor.dialects.anthropic.usage import Counters, write_usage
@@ -71,17 +71,19 @@ def _events(message: _Message) -> list[Event]:
     counters.update(message.usage)
     tier = (message.usage or {}).get("service_tier")
     out: list[Event] = [Begin(message.id, message.model, 0, tier if isinstance(tier, str) else "")]
-    called = False
+    calls = 0
     for number, raw in enumerate(message.content):
         block = msgspec.json.decode(raw, type=dict[str, Any])
         kind = KINDS.get(str(block.get("type")), Block.HOSTED)
-        called = called or kind is Block.TOOL
+        calls += kind is Block.TOOL
         out += _block(number, kind, block, bytes(raw))
+    if calls > MAX_TOOLS:
+        return [Failed(Fault(Kind.MALFORMED_ANSWER, "The model provider sent too many blocks."))]
     details = bytes(message.stop_details)
     native = message.stop_reason or ""
     out += [
         Finish(
-            read_stop(native, called=called),
+            read_stop(native, called=calls > 0),
             sequence=message.stop_sequence or "",
             native=native,
             detail=b"" if details == b"null" else details,

@@ -14,6 +14,7 @@ from fastanchor.core.events import Block, BlockStart, Citation, Event, Signature
 
 NAME = "anthropic"
 MAX_BLOCKS = 4096
+MAX_TOOLS = 512
 
 KINDS = {
     "text": Block.TEXT,

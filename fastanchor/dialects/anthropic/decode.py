@@ -36,7 +36,7 @@ from fastanchor.core.events import (
     Thought,
 )
 from fastanchor.core.faults import Fault, Kind
-from fastanchor.dialects.anthropic.content import KINDS, MAX_BLOCKS, NAME, opening, part, start_of, text_of
+from fastanchor.dialects.anthropic.content import KINDS, MAX_BLOCKS, MAX_TOOLS, NAME, opening, part, start_of, text_of
 from fastanchor.dialects.anthropic.stops import read_stop
 from fastanchor.dialects.anthropic.usage import Counters
 from fastanchor.providers.classify import from_event
@@ -63,7 +63,7 @@ class MessagesDecoder:
         self._blocks = 0
         self._begun = False
         self._content = False
-        self._called = False
+        self._calls = 0
         self._finished = False
         self._closed = False
         self._counters = Counters()
@@ -139,7 +139,8 @@ class MessagesDecoder:
             self._content = self._content or bool(block.get("text") or block.get("thinking"))
 
     def _start(self, index: object, kind: Block, block: dict[str, Any], raw: bytes) -> _Open | None:
-        if self._blocks >= MAX_BLOCKS:
+        self._calls += kind is Block.TOOL
+        if self._blocks >= MAX_BLOCKS or self._calls > MAX_TOOLS:
             self._fail("The model provider sent too many blocks.")
             return None
         self._begin()
@@ -147,7 +148,6 @@ class MessagesDecoder:
         self._blocks += 1
         self._out.append(start_of(opened.number, kind, block, raw))
         if kind is Block.TOOL:
-            self._called = True
             opened.whole = bytes(part(raw).input).strip()
         return opened
 
@@ -198,7 +198,7 @@ class MessagesDecoder:
             details = bytes(part(bytes(part(data).delta)).stop_details)
             self._say(
                 Finish(
-                    read_stop(native, called=self._called),
+                    read_stop(native, called=self._calls > 0),
                     sequence=text_of(delta.get("stop_sequence")),
                     native=native,
                     detail=b"" if details == b"null" else details,
@@ -212,7 +212,7 @@ class MessagesDecoder:
         self._begin()
         self._stop_blocks()
         if not self._finished:
-            self._out.append(Finish(read_stop("", called=self._called)))
+            self._out.append(Finish(read_stop("", called=self._calls > 0)))
         self._close(End())
 
     def _ping(self, document: dict[str, Any], data: bytes) -> None:
