@@ -54,7 +54,7 @@ async def test_nothing_is_done_at_rest(autojump_clock: MockClock, monkeypatch: p
     monkeypatch.setattr(memory, "resident", lambda: 100 << 20)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(give_memory_back)
-        await trio.sleep(10 * LOOK_EVERY)
+        await trio.sleep(10.5 * LOOK_EVERY)
         assert given_back == []
         monkeypatch.setattr(memory, "resident", lambda: 120 << 20)
         await trio.sleep(LOOK_EVERY)
