@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fastanchor import __version__
 
 if TYPE_CHECKING:
+    from fastanchor.core.principal import Plan
     from fastanchor.settings.compile import Settings
 
 CONFIG = click.option(
@@ -135,10 +136,13 @@ def keys() -> None:
 @click.option("--scope", "scopes", multiple=True, help="inference (the default), training, models, admin.")
 @click.option("--plan", default="", help="One of the configured plans; without one: unlimited.")
 @click.option("--model", "models", multiple=True, help="Only these models (names or globs).")
+@click.option("--endpoint", "endpoints", multiple=True, help="Only these endpoints (paths or globs).")
+@click.option("--address", "addresses", multiple=True, help="Only from these networks, such as 10.0.0.0/8.")
+@click.option("--limit", "limits", multiple=True, help="Narrower than the plan's: requests_per_minute=60.")
 @click.option("--expires-in", type=float, help="Days.")
 def create_key(
     path: Path | None, name: str, organization: str, scopes: tuple[str, ...], plan: str, models: tuple[str, ...],
-    expires_in: float | None,
+    endpoints: tuple[str, ...], addresses: tuple[str, ...], limits: tuple[str, ...], expires_in: float | None,
 ) -> None:
     """Make a key and show it, once."""
     from fastanchor.policy.grants import Grant
@@ -152,12 +156,29 @@ def create_key(
         scopes=frozenset(scopes) or None,
         plan=plan,
         models=models,
+        endpoints=endpoints,
+        addresses=addresses,
+        limits=_limits(name, limits),
         expires=None if expires_in is None else time.time() + expires_in * 86_400,
     )
-    with _books(), desk().keys(state_dir) as store:
+    with _books(), desk().keys(state_dir, settings.server.key_prefix) as store:
         made = store.create(grant, grantor=None, now=time.time())
     click.echo(made.key)
     click.echo(f"id {made.info.id}, organization {organization}; this key is not shown again", err=True)
+
+
+def _limits(name: str, texts: tuple[str, ...]) -> Plan | None:
+    """The key's own limits from their options."""
+    from fastanchor.core.principal import Plan
+    from fastanchor.policy.grants import LIMITS
+
+    found: dict[str, Any] = {}
+    for text in texts:
+        limit, _, number = text.partition("=")
+        if limit not in LIMITS or not (number.isascii() and number.isdigit()):
+            raise click.ClickException(f"--limit {text}: expected NAME=NUMBER, with one of {', '.join(LIMITS)}")
+        found[limit] = int(number)
+    return Plan(name, **found) if found else None
 
 
 @keys.command("list")

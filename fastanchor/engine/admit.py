@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fastanchor.core.faults import Fault
 from fastanchor.engine.cap import capped
 from fastanchor.engine.exchange import Exchange
 from fastanchor.policy.limits import demand
@@ -13,22 +12,16 @@ def admit(exchange: Exchange, books: Admission) -> None:
     """Give the exchange its lease and its limit headers; hold the call to what the plan caps.
 
     Raises:
-        Fault: a limit is hit, the credits are used up, or nobody could account for the request. The limit headers are
-            set all the same.
+        Fault: a limit is hit, the credits are used up, or nobody could account for the request.
     """
     call, principal, limiter = exchange.asked, exchange.principal, books.limiter
-    anthropic = exchange.spoken.name == "anthropic"
     need = demand(call, limiter.terms(principal), exchange.card(call.model, call.model))
     if need.max_output is not None:
         _hold(exchange, need.max_output)
-    try:
-        ticket = books.admit(principal, need, exchange.request_id, call.model)
-    except Fault:
-        exchange.limit_fields = limiter.headers_of(principal, anthropic=anthropic)
-        raise
+    ticket = books.admit(principal, need, exchange.request_id, call.model)
     exchange.lease = ticket
     exchange.books = books
-    exchange.limit_fields = limiter.headers(ticket, anthropic=anthropic)
+    exchange.limit_fields = limiter.headers(ticket, anthropic=exchange.spoken.name == "anthropic")
 
 
 async def attempted(exchange: Exchange, channel: str, model: str) -> None:

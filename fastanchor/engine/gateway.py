@@ -33,7 +33,7 @@ from fastanchor.engine.content import content
 from fastanchor.engine.conversations import Conversations
 from fastanchor.engine.deliver import Delivery
 from fastanchor.engine.exchange import Exchange
-from fastanchor.engine.headers import fault_headers, id_headers
+from fastanchor.engine.headers import Fields, fault_headers, id_headers
 from fastanchor.engine.identify import identify
 from fastanchor.engine.objects import Objects
 from fastanchor.engine.permit import permit_endpoint, permit_model
@@ -252,7 +252,8 @@ class Gateway:
         """An answer of the gateway's own."""
         exchange.status = 200
         exchange.answer_bytes = len(body)
-        await reply.respond(200, [JSON, *id_headers(exchange.request_id), *exchange.limit_fields], body)
+        limits = exchange.limit_fields or self.limits_of(exchange.principal, exchange.spoken.name)
+        await reply.respond(200, [JSON, *id_headers(exchange.request_id), *limits], body)
 
     def whoever(self, request: Request, *, gemini: bool = False) -> Principal:
         """Who asks. An address that tries many unknown keys is told to wait.
@@ -266,6 +267,11 @@ class Gateway:
         except Fault as fault:
             too_many = fault.kind is Kind.INVALID_API_KEY and self.strangers and self.strangers.failed(request.peer)
             raise too_many or fault from None
+
+    def limits_of(self, principal: Principal, dialect: str) -> Fields:
+        """The limit headers of an answer to a key that nothing was reserved for."""
+        books = self.books
+        return [] if books is None else books.limiter.headers_of(principal, anthropic=dialect == "anthropic")
 
     def _plan(self, exchange: Exchange, route: Route, found: list[Candidate]) -> Plan:
         call = exchange.asked
@@ -314,6 +320,8 @@ class Gateway:
             reply.abort()
             return
         exchange.status = (fault.row.anthropic_status if dialect.name == "anthropic" else 0) or fault.status
+        if not exchange.limit_fields:  # nothing was reserved
+            exchange.limit_fields = self.limits_of(exchange.principal, dialect.name)
         body = dialect.fault(fault, exchange.request_id)
         exchange.answer_bytes = len(body)
         await reply.respond(exchange.status, fault_headers(exchange, fault), body)

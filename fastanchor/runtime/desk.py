@@ -15,17 +15,17 @@ from fastanchor.store import shm
 from fastanchor.store.bookkeeper import DATABASE as LEDGER
 from fastanchor.store.bookkeeper import JOURNAL, Bookkeeper
 from fastanchor.store.keys import DATABASE as KEYS
-from fastanchor.store.keys import KeyStore
+from fastanchor.store.keys import PREFIX, KeyStore
 from fastanchor.store.ledger import Ledger
 from fastanchor.store.pepper import load_pepper
 
 
 @contextmanager
-def keys(state_dir: Path) -> Iterator[KeyStore]:
-    """The key store of an instance. Raises StoreError, PepperError, OSError."""
+def keys(state_dir: Path, prefix: str = PREFIX) -> Iterator[KeyStore]:
+    """The key store of an instance; new keys start with `prefix`. Raises StoreError, PepperError, OSError."""
     with _table(state_dir) as table:
         pepper = load_pepper(state_dir / "pepper")
-        store = KeyStore(state_dir / KEYS, pepper, changed=lambda: table.bump(shm.KEYS_CHANGED))
+        store = KeyStore(state_dir / KEYS, pepper, prefix=prefix, changed=lambda: table.bump(shm.KEYS_CHANGED))
         try:
             yield store
         finally:

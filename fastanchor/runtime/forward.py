@@ -12,7 +12,7 @@ from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.principal import Principal
 from fastanchor.dialects.registry import dialect
 from fastanchor.engine.gateway import Gateway
-from fastanchor.engine.headers import id_headers, retry_after
+from fastanchor.engine.headers import Fields, id_headers, retry_after
 from fastanchor.wire import errors as wire
 from fastanchor.wire.dial import Origin
 from fastanchor.wire.message import OWN_FIELDS, Reply, Request
@@ -36,10 +36,15 @@ async def forward(gateway: Gateway, control: Origin, request: Request, reply: Re
     if not controls(request.path):
         return False
     request.max_body = MAX_BODY
+    limits: Fields = []
     try:
-        named = [] if request.path in OPEN else [(PRINCIPAL, _told(_permitted(gateway, request)))]
+        named = []
+        if request.path not in OPEN:
+            principal = gateway.whoever(request)
+            limits = gateway.limits_of(principal, "openai_chat")
+            named.append((PRINCIPAL, _told(_permitted(principal, request))))
     except Fault as fault:
-        answer_fields = [(b"content-type", b"application/json"), *id_headers(request_id), *retry_after(fault)]
+        answer_fields = [(b"content-type", b"application/json"), *id_headers(request_id), *limits, *retry_after(fault)]
         await reply.respond(fault.status, answer_fields, dialect("openai_chat").fault(fault, request_id))
         return True
     body = await request.body()
@@ -56,13 +61,12 @@ async def forward(gateway: Gateway, control: Origin, request: Request, reply: Re
         return True
     response.close()
     kept = [(n, v) for n, v in response.headers if n not in OWN_FIELDS]
-    await reply.respond(response.status, [*kept, *id_headers(request_id)], answer)
+    await reply.respond(response.status, [*kept, *id_headers(request_id), *limits], answer)
     return True
 
 
-def _permitted(gateway: Gateway, request: Request) -> Principal:
-    """Who asks. Raises Fault, also for a key that is not for this endpoint."""
-    principal = gateway.whoever(request)
+def _permitted(principal: Principal, request: Request) -> Principal:
+    """Who asks. Raises Fault for a key that is not for this endpoint."""
     if not principal.allows_endpoint(request.path.decode("latin-1")):
         raise Fault(Kind.PERMISSION_DENIED, "This key may not use this endpoint.")
     return principal

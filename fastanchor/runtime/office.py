@@ -76,6 +76,7 @@ class Office:
         with self._making:
             if self._store is None:
                 self._store = KeyStore(self.state_dir / DATABASE, self.pepper, changed=self._changed)
+            self._store.prefix = self.settings.server.key_prefix
         return Keys(self._store, self._holder, self.settings.snapshot.plans)
 
     def accounts(self) -> Accounts:

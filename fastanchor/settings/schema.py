@@ -28,6 +28,11 @@ Name: TypeAlias = Annotated[
     Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
     expects("a name of letters, digits, '.', '_' and '-'"),
 ]
+KeyPrefix: TypeAlias = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"),
+    expects("1 to 32 letters, digits, '_' and '-'"),
+]
 Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 SecretText: TypeAlias = Annotated[
     str, Meta(min_length=1, extra={SECRET: True, EXPECTS: 'a secret: "env:NAME", "file:/path" or the text itself'})
@@ -142,6 +147,7 @@ class Server(Section, frozen=True, kw_only=True):
     workers: Annotated[int, Meta(ge=0, le=1024)] = 1
     state_dir: Text = "./state"
     auth: bool | Literal["auto"] = "auto"
+    key_prefix: KeyPrefix = "fa"
     tls: Tls | None = None
     redis_url: SecretText | None = None
     postgres_url: SecretText | None = None

@@ -23,6 +23,7 @@ class ServerSettings:
     listen: tuple[Address, ...] = (Address("127.0.0.1", 8080),)
     workers: int = 1
     state_dir: str = "./state"
+    key_prefix: str = "fa"  # what new keys of the store start with
     tls: TlsSettings | None = None
     access_log: Literal["json", "text", "off"] = "json"
     metrics: bool = True
@@ -51,6 +52,7 @@ def compile_server(config: schema.Config, context: Context) -> ServerSettings:
         listen=_addresses(server.listen, context),
         workers=server.workers,
         state_dir=server.state_dir,
+        key_prefix=server.key_prefix,
         tls=None if server.tls is None else compile_tls(server.tls, context),
         access_log=server.access_log,
         metrics=server.metrics,

@@ -85,7 +85,7 @@ class KeyStore:
             raise ValueError("a key's prefix has letters, digits, hyphens and underscores only")
         self._database = Database(path, schema.APPLICATION, schema.STEPS)
         self._pepper = pepper
-        self._prefix = prefix
+        self.prefix = prefix
         self._changed = changed
         self._check_pepper(path)
 
@@ -108,7 +108,7 @@ class KeyStore:
         public = _random(_PUBLIC, PUBLIC_SIZE)
         with self._database.transaction() as db:
             self._insert(db, public, grant, "" if grantor is None else grantor.key_id, now)
-            key = self._new_secret(db, self._prefix, public, now)
+            key = self._new_secret(db, self.prefix, public, now)
             info = _info(db, public, None)
         self._changed()
         return NewKey(key, _found(info))
@@ -166,7 +166,7 @@ class KeyStore:
         db.execute(
             "INSERT INTO key (id, prefix, organization, name, scopes, models, endpoints, addresses, plan, limits,"
             " expires, created, created_by, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (public, self._prefix, grant.organization, grant.name, *lists, grant.plan, limits, grant.expires, now, by,
+            (public, self.prefix, grant.organization, grant.name, *lists, grant.plan, limits, grant.expires, now, by,
              _next_version(db)),
         )
 

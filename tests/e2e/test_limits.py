@@ -77,7 +77,7 @@ KEYS = [
     ("capped", "capped", "acme", "inference"), ("narrow", "chat_only", "acme", "inference"),
     ("user", "", "acme", "inference"), ("trainer", "", "acme", "training"), ("boss", "", "acme", "admin"),
     ("rival", "", "rival", "admin"), ("one", "", "team", "inference"), ("two", "", "team", "inference"),
-    ("funded", "", "fund", "inference"),
+    ("funded", "", "fund", "inference"), ("quiet", "small", "quiet", "inference"),
 ]  # fmt: skip
 
 
@@ -219,6 +219,25 @@ def test_limit_headers_of_gemini(limited: Binary) -> None:
     assert [answer.status for answer in answers] == [200, 200, 429]
     assert all(answer.fields["x-ratelimit-limit"] == "2" for answer in answers)
     assert answers[2].error("status") == "RESOURCE_EXHAUSTED"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/models", None, 200), ("/v1/usage", None, 200), ("/v1/credits", None, 200), (CHAT, {}, 400),
+        (CHAT, {"model": 5}, 400), (MESSAGES, {}, 400), ("/admin/channels", None, 403), ("/v1/responses/no", None, 404),
+        ("/v1/files", {}, 403),
+    ],
+)  # fmt: skip
+def test_every_answer_to_a_known_key_tells_its_limits(
+    limited: Binary, path: str, body: object, status: int
+) -> None:
+    answer = ask(limited, path, "sk-quiet", body)
+    assert answer.status == status
+    assert (answer.fields["x-ratelimit-limit"], answer.fields["x-ratelimit-remaining"]) == ("2", "2")
+    assert "x-ratelimit-reset" in answer.fields
+    requests = "anthropic-ratelimit-requests-remaining" if path == MESSAGES else "x-ratelimit-remaining-requests"
+    assert answer.fields[requests] == "2"
 
 
 def test_credits_run_out_and_are_added(limited: Binary) -> None:
