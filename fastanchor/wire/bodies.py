@@ -7,6 +7,7 @@ Rules:
 - What a coded body grows to is held beside what it came as.
 - Who does not fit is refused at once. Letting it wait would keep what has come of it, and everybody else out.
 - A request gives back what it holds when its handler has ended.
+- Who looks at a large body holds everybody up meanwhile. So large ones have turns, with time for others between them.
 """
 
 from __future__ import annotations
@@ -21,14 +22,28 @@ ONE_READ = 64 * 1024
 """Bytes of a body that need no announcement to be taken in."""
 
 
+LARGE = 4 * 1024 * 1024
+"""Bytes of a body that has to wait for its turn."""
+LOOKED_AT = 300e6
+"""Bytes in a second that are parsed, checked and copied; a careful guess."""
+
+
 class Bodies:
     """The bodies of one trio run. `most` bytes at one time (503); 0: no bound."""
 
-    __slots__ = ("held", "most")
+    __slots__ = ("_free_at", "held", "most")
 
     def __init__(self) -> None:
         self.most = MOST
         self.held = 0
+        self._free_at = 0.0
+
+    async def turn(self, size: int) -> None:
+        """Wait until a body of `size` bytes may be looked at, if it is large: half of the time belongs to others."""
+        if size >= LARGE:
+            at = max(trio.current_time(), self._free_at)
+            self._free_at = at + 2 * size / LOOKED_AT
+            await trio.sleep_until(at)
 
 
 _bodies: trio.lowlevel.RunVar[Bodies] = trio.lowlevel.RunVar("fastanchor.wire.bodies")
