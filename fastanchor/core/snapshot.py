@@ -24,6 +24,7 @@ class Snapshot:
     organizations: dict[str, Plan] = field(default_factory=dict)  # what each is held to over all its keys
     keys: dict[bytes, Principal] = field(default_factory=dict)
     cards: dict[str, ModelCard] = field(default_factory=dict)
+    channel_cards: dict[str, dict[str, ModelCard]] = field(default_factory=dict)  # where a channel has its own prices
     auth: bool = True
     auto_auth: bool = False  # open only until the first key is issued
     admin_digest: bytes = b""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from fastanchor.core.call import Call
 from fastanchor.engine.cap import capped
 from fastanchor.engine.exchange import Exchange
-from fastanchor.policy.limits import demand
+from fastanchor.policy.limits import Demand, Terms, demand
 from fastanchor.store.admission import Admission
 
 
@@ -15,13 +16,22 @@ def admit(exchange: Exchange, books: Admission) -> None:
         Fault: a limit is hit, the credits are used up, or nobody could account for the request.
     """
     call, principal, limiter = exchange.asked, exchange.principal, books.limiter
-    need = demand(call, limiter.terms(principal), exchange.card(call.model, call.model))
+    need = _dearest(exchange, call, limiter.terms(principal))
     if need.max_output is not None:
         _hold(exchange, need.max_output)
     ticket = books.admit(principal, need, exchange.request_id, call.model)
     exchange.lease = ticket
     exchange.books = books
     exchange.limit_fields = limiter.headers(ticket, anthropic=exchange.spoken.name == "anthropic")
+
+
+def _dearest(exchange: Exchange, call: Call, terms: Terms) -> Demand:
+    """What the call demands at the dearest channel that has its own price for the model."""
+    need = demand(call, terms, exchange.card(call.model, call.model, ""))
+    for channel in exchange.world.channel_cards:
+        other = demand(call, terms, exchange.card(call.model, call.model, channel))
+        need = other if other.cost > need.cost else need
+    return need
 
 
 async def attempted(exchange: Exchange, channel: str, model: str) -> None:

@@ -215,7 +215,7 @@ class Attempt:
             record.outcome = outcome
         record.seconds = exchange.now() - self.began
         record.usage = usage
-        record.cost = cost(exchange.card(self.candidate.public_model, self.candidate.model), usage)
+        record.cost = cost(exchange.card(self.candidate.public_model, self.candidate.model, record.channel), usage)
 
     def _over(self, outcome: str, status: int = 0) -> None:
         self.leave()

@@ -121,5 +121,6 @@ def estimate(exchange: Exchange, candidate: Candidate) -> int:
     """What a candidate's answer would cost, in micro-dollars."""
     call = exchange.asked
     usage = Usage(input=call.prompt_tokens, output=min(call.max_output or OUTPUT_GUESS, OUTPUT_GUESS))
-    cards = exchange.world.cards
-    return cost(cards.get(candidate.model) or exchange.card(candidate.public_model, candidate.model), usage)
+    world, channel = exchange.world, candidate.channel.name
+    own = None if channel in world.channel_cards else world.cards.get(candidate.model)
+    return cost(own or exchange.card(candidate.public_model, candidate.model, channel), usage)

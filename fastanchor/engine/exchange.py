@@ -123,12 +123,16 @@ class Exchange:
         """Work out and note the cost of the usage so far, in micro-dollars, at the prices of the model that served."""
         if self.served_model and self.priced is not self.usage:
             self.priced = self.usage
-            card = self.card(self.public_model, self.served_model)
+            card = self.card(self.public_model, self.served_model, self.channel)
             self.cost = cost(card, self.usage, self.principal.plan.markup)
         return self.cost
 
-    def card(self, public: str, model: str) -> ModelCard | None:
-        """What is known of a model by its public name, else by its upstream's."""
+    def card(self, public: str, model: str, channel: str) -> ModelCard | None:
+        """What is known of a model by its public name, else by its upstream's; a channel's own prices come first."""
+        cards = self.world.channel_cards.get(channel)
+        own = cards and (cards.get(public) or cards.get(model))
+        if own:
+            return own
         cards = self.world.cards
         return cards.get(public) or cards.get(model) or catalogue.card(model)
 

@@ -16,7 +16,7 @@ from fastanchor.settings.channels import compile_channels, wants_demo
 from fastanchor.settings.context import Context
 from fastanchor.settings.principals import compile_principals
 from fastanchor.settings.problem import SettingsError
-from fastanchor.settings.routes import compile_cards, compile_routes
+from fastanchor.settings.routes import compile_cards, compile_channel_cards, compile_routes
 from fastanchor.settings.secrets import ReadFile
 from fastanchor.settings.server import ServerSettings, compile_server
 
@@ -59,13 +59,15 @@ def compile_settings(
     auth = _auth(config, server, bool(principals.keys), context)
     if context.problems:
         raise SettingsError(source, context.problems)
+    priced = compile_cards(config, cards)
     snapshot = Snapshot(
         channels=channels,
         routes=routes,
         plans=principals.plans,
         organizations=principals.organizations,
         keys=principals.keys,
-        cards=compile_cards(config, cards),
+        cards=priced,
+        channel_cards=compile_channel_cards(config, priced),
         auth=auth,
         auto_auth=config.server.auth == "auto",
         admin_digest=principals.admin_digest,

@@ -69,10 +69,21 @@ def _hedge(hedge: schema.Hedge) -> Hedge:
 
 def compile_cards(config: schema.Config, known: Mapping[str, ModelCard]) -> dict[str, ModelCard]:
     """The known model cards, with the file's prices in place of their own."""
-    cards = dict(known)
-    for model, price in config.prices.items():
+    return {**known, **_priced(config.prices, known)}
+
+
+def compile_channel_cards(
+    config: schema.Config, known: Mapping[str, ModelCard]
+) -> dict[str, dict[str, ModelCard]]:
+    """The cards of models that have prices of their own at a channel, by its name."""
+    return {channel.name: _priced(channel.prices, known) for channel in config.channels if channel.prices}
+
+
+def _priced(prices: Mapping[str, schema.Price], known: Mapping[str, ModelCard]) -> dict[str, ModelCard]:
+    cards = {}
+    for model, price in prices.items():
         tiers = (_tier(price, 0), *(_tier(tier, tier.above) for tier in sorted(price.tiers, key=lambda t: t.above)))
-        cards[model] = replace(cards.get(model, ModelCard(model)), prices=tiers)
+        cards[model] = replace(known.get(model, ModelCard(model)), prices=tiers)
     return cards
 
 

@@ -216,6 +216,29 @@ class Timeouts(Section, frozen=True, kw_only=True):
     total: Seconds = 600.0
 
 
+class PriceTier(Section, frozen=True, kw_only=True):
+    """Dollars per million tokens; what is left out costs as much as `input`, or `output` for `reasoning`."""
+
+    input: Dollars = 0.0
+    output: Dollars = 0.0
+    cache_read: Dollars | None = None
+    cache_write: Dollars | None = None
+    cache_write_1h: Dollars | None = None
+    reasoning: Dollars | None = None
+    audio_input: Dollars | None = None
+    audio_output: Dollars | None = None
+
+
+class LongPriceTier(PriceTier, frozen=True, kw_only=True):
+    """Prices of prompts longer than `above` tokens."""
+
+    above: Positive
+
+
+class Price(PriceTier, frozen=True, kw_only=True):
+    tiers: list[LongPriceTier] = []
+
+
 class Channel(Section, frozen=True, kw_only=True):
     """One upstream. `base_url` may be left out where the provider has one; for `demo` that is the built-in one."""
 
@@ -235,6 +258,7 @@ class Channel(Section, frozen=True, kw_only=True):
     verify_tls: bool = True
     headers: dict[Text, SecretText] = {}
     endpoints: list[OpaqueEndpoint] | None = None
+    prices: dict[Text, Price] = {}
     options: dict[Text, str] = {}
 
 
@@ -257,29 +281,6 @@ class Route(Section, frozen=True, kw_only=True):
     affinity: bool = True
     deadline: Seconds = 900.0
     content_filter_fallback: bool = False
-
-
-class PriceTier(Section, frozen=True, kw_only=True):
-    """Dollars per million tokens; what is left out costs as much as `input`, or `output` for `reasoning`."""
-
-    input: Dollars = 0.0
-    output: Dollars = 0.0
-    cache_read: Dollars | None = None
-    cache_write: Dollars | None = None
-    cache_write_1h: Dollars | None = None
-    reasoning: Dollars | None = None
-    audio_input: Dollars | None = None
-    audio_output: Dollars | None = None
-
-
-class LongPriceTier(PriceTier, frozen=True, kw_only=True):
-    """Prices of prompts longer than `above` tokens."""
-
-    above: Positive
-
-
-class Price(PriceTier, frozen=True, kw_only=True):
-    tiers: list[LongPriceTier] = []
 
 
 class Cors(Section, frozen=True, kw_only=True):

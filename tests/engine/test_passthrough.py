@@ -8,6 +8,7 @@ from random import Random
 import orjson
 import pytest
 
+from fastanchor.core.model import ModelCard, PriceTier
 from tests.kit.gateway import channel, running, world
 from tests.kit.http import post
 from tests.kit.upstream import JSON, stream, upstream, whole
@@ -48,6 +49,19 @@ async def test_plain_answer_keeps_its_bytes_and_unknown_fields() -> None:
     assert got.body == answer
     assert orjson.loads(stub.seen[0].body)["unheard_of"] == [1, 2]
     assert (receipt.usage.input, receipt.usage.output) == (3, 1)
+
+
+@pytest.mark.parametrize(("name", "cost"), [("main", 30), ("other", 6)])
+async def test_an_answer_costs_what_its_channel_charges(name: str, cost: int) -> None:
+    answer = b'{"choices":[{"message":{"content":"Hi"}}],"usage":{"prompt_tokens":3,"completion_tokens":0}}'
+    cards = {"gpt-4o": ModelCard("gpt-4o", prices=(PriceTier(input=2_000_000),))}
+    own = {"main": {"gpt-4o": ModelCard("gpt-4o", prices=(PriceTier(input=10_000_000),))}}
+    async with upstream(whole(answer)) as stub:
+        asked = world(channel(stub.url, name=name), cards=cards, channel_cards=own)
+        async with running(asked) as gateway:
+            await post(gateway.port, "/v1/chat/completions", CHAT)
+            receipt = (await gateway.settled())[0]
+    assert (receipt.cost, receipt.attempts[0].cost) == (cost, cost)
 
 
 async def test_model_name_is_mapped_for_the_upstream() -> None:

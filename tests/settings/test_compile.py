@@ -321,6 +321,26 @@ def test_prices_are_integers_of_micro_dollars_and_override_the_known_card() -> N
     assert cards["own"] == ModelCard("own", prices=(PriceTier(input=75_000),))
 
 
+def test_a_channel_may_have_prices_of_its_own() -> None:
+    known = {"gpt-4o": ModelCard("gpt-4o", context=128_000, prices=(PriceTier(input=1),))}
+    snapshot = compiled(
+        """
+        [prices."gpt-4o"]
+        input = 2.50
+        [[channels]]
+        name = "cheap"
+        provider = "openai"
+        keys = ["sk"]
+        models = "*"
+        prices = { "gpt-4o" = { input = 1.0, tiers = [{ above = 200, input = 2.0 }] } }
+        """,
+        cards=known,
+    ).snapshot
+    card = snapshot.channel_cards["cheap"]["gpt-4o"]
+    assert (card.context, card.prices) == (128_000, (PriceTier(0, 1_000_000), PriceTier(200, 2_000_000)))
+    assert snapshot.cards["gpt-4o"].prices == (PriceTier(0, 2_500_000),)
+
+
 # how it runs
 
 
