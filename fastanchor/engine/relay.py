@@ -52,8 +52,8 @@ async def relay(
             break
         now = trio.current_time()
         if now >= near:
-            if now >= deadline:
-                return Fault(Kind.DEADLINE)
+            if now >= deadline and not carrier.complete:  # what became whole by now is whole
+                return carrier.fault or Fault(Kind.DEADLINE)
             response.idle_timeout = deadline - now
         elif one_choice and carrier.stop is not None:
             response.idle_timeout = min(idle, FINISH_SECONDS)

@@ -28,7 +28,7 @@ from tests.kit.gateway import Running, running, world
 from tests.kit.http import Got, post
 
 PATH = "/v1/chat/completions"
-DEADLINE = 20.0
+DEADLINE = 60.0
 PATIENCE = DEADLINE + 10.0
 """Seconds after which a client that stays says that there was no answer at all."""
 MOODS = [
@@ -77,7 +77,7 @@ class Tally:
         else:
             self.outcomes["broken off"] += 1
             if b'"error"' not in got.body.rpartition(b"data: ")[2] or b"[DONE]" in got.body:
-                self.wrong.append(f"{prompt}: cut, and not told")
+                self.wrong.append(f"{prompt}: cut, and not told: {got.body[-400:]!r}")
 
 
 def chat(prompt: str, *, stream: bool) -> dict[str, object]:

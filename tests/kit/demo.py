@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 import trio
@@ -13,6 +14,7 @@ from fastanchor.core.channel import Channel, Timeouts
 from fastanchor.runtime.demo import Player
 from fastanchor.wire.listen import bind, serve
 from fastanchor.wire.message import Reply, Request
+from fastanchor.wire.tls_server import ServerTLS
 from tests.kit.gateway import channel
 
 SHORT = Timeouts(connect=1.0, first_token=0.8, idle=0.5, total=30.0)
@@ -24,12 +26,17 @@ class Demo:
 
     player: Player
     port: int
+    secure: bool = False
+
+    @property
+    def url(self) -> str:
+        return f"https://localhost:{self.port}" if self.secure else f"http://127.0.0.1:{self.port}"
 
     def channel(self, name: str, words: str = "", tier: int = 0, **changes: object) -> Channel:
         """A channel to this provider that behaves as `words` say."""
         headers = {"x-demo-pace": "p1, ttft5", **({"x-demo-fault": words} if words else {})}
         options: dict[str, object] = {"timeouts": SHORT, "headers": headers, "tier": tier, **changes}
-        return channel(f"http://127.0.0.1:{self.port}", name=name, **options)
+        return channel(self.url, name=name, **options)
 
 
 class Moody(Player):
@@ -49,7 +56,9 @@ class Moody(Player):
 
 
 @asynccontextmanager
-async def demos(count: int, make: Callable[[], Player] = Player) -> AsyncIterator[list[Demo]]:
+async def demos(
+    count: int, make: Callable[[], Player] = Player, tls: ServerTLS | None = None
+) -> AsyncIterator[list[Demo]]:
     """So many providers on free ports."""
     listeners = [bind("127.0.0.1:0") for _ in range(count)]
     try:
@@ -57,8 +66,8 @@ async def demos(count: int, make: Callable[[], Player] = Player) -> AsyncIterato
             found = []
             for listener in listeners:
                 player = make()
-                await nursery.start(serve, listener, player)
-                found.append(Demo(player, listener.getsockname()[1]))
+                await nursery.start(partial(serve, tls=tls), listener, player)
+                found.append(Demo(player, listener.getsockname()[1], tls is not None))
             yield found
             nursery.cancel_scope.cancel()
     finally:

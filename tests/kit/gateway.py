@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 import trio
@@ -17,6 +18,7 @@ from fastanchor.engine.gateway import Gateway
 from fastanchor.settings.secrets import key_digest
 from fastanchor.wire.listen import bind, serve
 from fastanchor.wire.pool import Pool
+from tests.kit.secure import Secure
 
 PEPPER = b"pepper for tests"
 
@@ -43,18 +45,20 @@ class Running:
 
 
 @asynccontextmanager
-async def running(world: Snapshot, conversations: Conversations | None = None) -> AsyncIterator[Running]:
-    """Run a gateway with this configuration on a free port."""
+async def running(
+    world: Snapshot, conversations: Conversations | None = None, tls: Secure | None = None
+) -> AsyncIterator[Running]:
+    """Run a gateway with this configuration on a free port. `tls` is for its clients, and for its upstreams."""
     receipts: list[Receipt] = []
     listener = bind("127.0.0.1:0")
     try:
-        with Pool() as pool:
+        with Pool(ssl_context=tls and tls.client) as pool:
             gateway = Gateway(
                 world, pool, PEPPER, sinks=(receipts.append,), random=Random(7), conversations=conversations
             )
             async with trio.open_nursery() as nursery:
                 await nursery.start(pool.run)
-                await nursery.start(serve, listener, gateway)
+                await nursery.start(partial(serve, tls=tls and tls.server), listener, gateway)
                 yield Running(gateway, listener.getsockname()[1], pool, receipts)
                 nursery.cancel_scope.cancel()
     finally:
