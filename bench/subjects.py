@@ -61,7 +61,7 @@ def launch(
     if reason := recipe.missing():
         raise SubjectError(reason)
     with tempfile.TemporaryDirectory(prefix="fastanchor-bench-") as folder:
-        place = Place(Path(folder), _free_port(), rig.stub_port, setup)
+        place = Place(Path(folder), free_port(), rig.stub_port, setup)
         command = recipe.prepare(place)
         output = place.folder / "output"
         with output.open("wb") as log:
@@ -74,7 +74,7 @@ def launch(
             _wait_for_answer(process, place.port, recipe.name, output)
             yield Subject(name or recipe.name, place.port, process.pid, recipe, setup, time.monotonic() - begun)
         finally:
-            _stop(process)
+            stop(process)
 
 
 def at_url(url: str) -> Subject:
@@ -124,7 +124,8 @@ def _answers(port: int) -> bool:
         return False
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a gateway that was started in a session of its own, with all that it has started."""
     process.terminate()
     try:
         process.wait(STOP_LIMIT)
@@ -137,7 +138,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         return
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback address that nobody has."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

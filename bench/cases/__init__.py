@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.cases import books, cpu, crowd, latency, memory, start, workers
+from bench.cases import books, cpu, crowd, latency, memory, protocols, start, workers
 from bench.cases.case import Case
 
 CASES: tuple[Case, ...] = (
@@ -13,4 +13,5 @@ CASES: tuple[Case, ...] = (
     *crowd.CASES,
     *start.CASES,
     *books.CASES,
+    *protocols.CASES,
 )
