@@ -7,9 +7,11 @@ FASTANCHOR_REQUIRE_EXTENSIONS=1   fail the build when one does not compile (rele
 from __future__ import annotations
 
 import os
+from compileall import compile_dir
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 REQUIRED = os.environ.get("FASTANCHOR_REQUIRE_EXTENSIONS") == "1"
 WANTED = os.environ.get("FASTANCHOR_NO_EXTENSIONS") != "1"
@@ -38,4 +40,14 @@ def extensions() -> list[Extension]:
     return built
 
 
-setup(ext_modules=extensions())
+class BuildInPlace(build_ext):
+    """A build within the checkout (an editable install) writes bytecode, too, as an install does: where Python is told
+    not to write any (PYTHONDONTWRITEBYTECODE), every start would compile every module."""
+
+    def run(self) -> None:
+        super().run()
+        if self.inplace or self.editable_mode:
+            compile_dir("fastanchor", quiet=1)
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": BuildInPlace})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -40,6 +41,7 @@ def main(context: click.Context) -> None:
 @click.option("--workers", type=click.IntRange(0, 1024), help="Data processes; 0: one per core.")
 def serve(path: Path | None = None, listen: tuple[str, ...] = (), workers: int | None = None) -> None:
     """Run the gateway. Reads ./config.toml, else $FASTANCHOR_CONFIG, else a built-in default."""
+    gc.disable()  # until everything is there: what is imported lives for good
     from fastanchor.runtime import log
     from fastanchor.runtime.instance import Instance
     from fastanchor.settings.load import find

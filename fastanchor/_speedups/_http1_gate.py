@@ -14,9 +14,6 @@ differently, is refused. Rules, after RFC 9112 and RFC 9110:
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-
-import h11
 
 from ._http1_target import check_authority, split_target
 from ._http1_types import (
@@ -126,6 +123,8 @@ def read_request(raw: bytes, limits: HeadLimits) -> RequestHead:
     check_host(seen.get(b"host"), version)
     length, chunked = read_framing(seen, version)
     expects = read_expect(seen.get(b"expect"), version)
+    from ._http1_opinion import agree_on_request  # and h11 with it: with the compiled half few heads come here
+
     agree_on_request(raw, method, target, headers)
     if authority is not None:  # RFC 9112 §3.2.2: the target's authority replaces whatever Host says
         headers = [(b"host", authority), *(field for field in headers if field[0] != b"host")]
@@ -145,6 +144,8 @@ def read_response(raw: bytes, limits: HeadLimits) -> ResponseHead:
     version, digits, reason = match.groups()
     headers = read_fields(fields, limits, SINGLE_IN_RESPONSE)
     length, chunked = read_framing(dict(headers), version)
+    from ._http1_opinion import agree_on_response
+
     agree_on_response(raw, int(digits), headers)
     return ResponseHead(
         int(digits), reason or b"", version, headers, length, chunked, persists(headers, version), len(raw)
@@ -240,49 +241,3 @@ def persists(headers: list[Header], version: bytes) -> bool:
         for option in value.split(b",")
     }
     return b"close" not in options and (version == b"1.1" or b"keep-alive" in options)
-
-
-# -- the second opinion -----------------------------------------------------------------------------------------------
-
-
-def agree_on_request(raw: bytes, method: bytes, target: bytes, headers: list[Header]) -> None:
-    """h11 reads the same request from `raw`, or it is refused."""
-    judge = h11.Connection(h11.SERVER)
-    event = verdict(judge, raw)
-    if not (
-        isinstance(event, h11.Request)
-        and event.method == method
-        and event.target == target
-        and same_fields(event.headers, headers)
-    ):
-        raise BadMessage(400, "ambiguous request head")
-
-
-def agree_on_response(raw: bytes, status: int, headers: list[Header]) -> None:
-    """h11 reads the same response from `raw`, or it is refused."""
-    judge = h11.Connection(h11.CLIENT)
-    judge.send(h11.Request(method="GET", target="/", headers=[("host", "h")]))
-    judge.send(h11.EndOfMessage())
-    event = verdict(judge, raw)
-    if not (
-        isinstance(event, (h11.Response, h11.InformationalResponse))
-        and event.status_code == status
-        and same_fields(event.headers, headers)
-    ):
-        raise BadMessage(400, "ambiguous response head")
-
-
-def verdict(judge: h11.Connection, raw: bytes) -> object:
-    try:
-        judge.receive_data(raw)
-        return judge.next_event()
-    except h11.RemoteProtocolError as error:
-        raise BadMessage(error.error_status_hint, "invalid head") from None
-
-
-def same_fields(theirs: Sequence[tuple[bytes, bytes]], ours: list[Header]) -> bool:
-    """Equal names and values; h11 lower-cases the value of Transfer-Encoding."""
-    return len(theirs) == len(ours) and all(
-        name == n and (value == v or (n == b"transfer-encoding" and value == v.lower()))
-        for (name, value), (n, v) in zip(theirs, ours, strict=True)
-    )

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
@@ -214,6 +213,8 @@ def _decimal(text: str) -> float | None:
 
 def _until(date: str, now: float) -> float | None:
     """Seconds until an HTTP date, None if it is none."""
+    from email.utils import parsedate_to_datetime  # a date is rare
+
     try:
         when = parsedate_to_datetime(date)
         stamp = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()

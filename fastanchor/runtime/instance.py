@@ -85,8 +85,8 @@ class Instance:
         self.supervisor = Supervisor(self.settings, self._reload, partial(shm.note, self.state_dir))
         self._cast(listeners)
         self._announce(listeners)
-        gc.collect()
         gc.freeze()  # what every process shares stays shared: no collector writes to it
+        gc.enable()
         return self.supervisor.run()
 
     def _cast(self, listeners: list[socket.socket]) -> None:

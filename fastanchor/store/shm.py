@@ -63,8 +63,9 @@ def release_worker(state_dir: Path, worker: int) -> bool:
 def release_everyone(state_dir: Path) -> None:
     """Give back what the workers of a killed instance held. Only while no worker lives."""
     for table in open_tables(state_dir):
-        for worker in 2 * tuple(range(table.workers)):  # twice: the first pass ends changes that were under way
-            table.release_worker(worker)
+        if sum(map(table.release_worker, range(table.workers))):  # changes that were under way have now been ended
+            for worker in range(table.workers):
+                table.release_worker(worker)
         table.close()
 
 

@@ -1,9 +1,11 @@
-"""The field Date, formatted once a second (RFC 9110 §6.6.1)."""
+"""The field Date, formatted once a second (RFC 9110 §5.6.7, §6.6.1)."""
 
 from __future__ import annotations
 
 import time
-from email.utils import formatdate
+
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 _second = -1
 _value = b""
@@ -24,8 +26,16 @@ def date_line() -> bytes:
     return _line
 
 
+def formatted(unix: int) -> bytes:
+    """A time as HTTP writes it, whatever the locale."""
+    now = time.gmtime(unix)
+    name, month = DAYS[now.tm_wday], MONTHS[now.tm_mon - 1]
+    text = f"{name}, {now.tm_mday:02} {month} {now.tm_year:04} {now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02} GMT"
+    return text.encode("ascii")
+
+
 def _refresh() -> None:
     global _second, _value, _line
     _second = int(time.time())
-    _value = formatdate(_second, usegmt=True).encode("ascii")
+    _value = formatted(_second)
     _line = b"date: %b\r\n" % _value
