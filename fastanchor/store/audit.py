@@ -18,7 +18,7 @@ import apsw
 
 from fastanchor.store.entries import SETTLED, bounded
 from fastanchor.store.ledger import Ledger
-from fastanchor.store.records import Open, Record, Settle, scan
+from fastanchor.store.records import Credit, Open, Record, Settle, scan
 
 MAX_PROBLEMS: Final = 1_000
 PIECE: Final = 16 * 1024 * 1024
@@ -88,6 +88,9 @@ def _check_segment(db: apsw.Connection, path: Path, size: int, problems: list[st
 
 def _check_record(db: apsw.Connection, record: Record, expired: float) -> str:
     """What the ledger says otherwise, or nothing."""
+    if isinstance(record, Credit):
+        found = _rows(db, "SELECT organization, amount FROM credit WHERE id = ?", (record.id,))
+        return "" if found == [(record.organization, record.amount)] else f"credit {record.id} is not in the ledger"
     if not isinstance(record, Open | Settle):
         return ""
     started = record.at if isinstance(record, Open) else record.started

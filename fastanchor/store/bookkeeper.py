@@ -4,6 +4,8 @@ Rules:
 - Whatever is wrong with the database is told (`trouble`, the log) and tried again. Requests go on meanwhile: their
   journals grow, and balances are what admission last knew.
 - Accounts are opened before a key is used: until then its requests are answered with 503.
+- Credits are journalled too, once they are in the ledger: one that was destroyed is made again from the journals, and
+  takes the credits that these name before it grants any anew.
 - It may be called from any thread; one at a time does something.
 - The starting credits of a plan are granted to an organisation once, however many of its keys have the plan; those of
   the organisation itself once, beside them.
@@ -26,8 +28,9 @@ from fastanchor._speedups.bucket import Table
 from fastanchor.core.principal import Principal
 from fastanchor.store import shm
 from fastanchor.store.entries import Rule
-from fastanchor.store.journal import segments
+from fastanchor.store.journal import CREDITS, Journal, new_epoch, segments
 from fastanchor.store.ledger import Grant, Ledger
+from fastanchor.store.records import credit_line
 from fastanchor.store.sqlite import Busy, StoreError
 
 log = logging.getLogger("fastanchor")
@@ -61,6 +64,7 @@ class Bookkeeper:
         self._busy = busy
         self._lock = threading.RLock()
         self._ledger: Ledger | None = None
+        self._journal: Journal | None = None  # of credits, made with the first
         self._unsure: set[str] = set()
         self._wanted: dict[str, Grant] = {}  # starting credits by their id
         self._opened: set[Grant] = set()
@@ -114,11 +118,17 @@ class Bookkeeper:
             await trio.sleep(pause)
 
     def close(self) -> None:
-        """Let go of the database. It is opened anew when it is needed again."""
+        """Let go of the database and of the journal. They are opened anew when they are needed again."""
         with self._lock:
-            ledger, self._ledger = self._ledger, None
-            if ledger is not None:
-                ledger.close()
+            self._let_go()
+            journal, self._journal = self._journal, None
+            if journal is not None:
+                journal.close()
+
+    def _let_go(self) -> None:
+        ledger, self._ledger = self._ledger, None
+        if ledger is not None:
+            ledger.close()
 
     def _try(self, work: Callable[[], None]) -> bool:
         try:
@@ -139,12 +149,14 @@ class Bookkeeper:
         self.trouble = str(error)
         if not isinstance(error, Busy):
             with contextlib.suppress(StoreError):
-                self.close()
+                self._let_go()
 
     def _work(self) -> None:
         self._open_accounts()
         self._fold()
         self._reconcile()
+        if self._journal is not None:
+            self._journal.probe(self._wall())
         if self._wall() - self._expired > EXPIRE_EVERY:
             self.ledger.expire(self._wall() - self._retention)
             self._expired = self._wall()
@@ -185,7 +197,10 @@ class Bookkeeper:
         if not self._wanted:
             return
         ledger, wall, grants = self.ledger, self._wall(), list(self._wanted.values())
+        if not ledger.sizes:  # a new one, or made again
+            self._fold()
         new = ledger.grant_all(grants, wall)
+        self._journalled([grant for grant in grants if grant.id in new], wall)
         accounts = ledger.accounts()
         for grant in grants:
             if grant.id in new:
@@ -199,11 +214,30 @@ class Bookkeeper:
     def top_up(self, id: str, organization: str, micro: int, reason: str) -> bool:
         """Give credits, once per `id`. Returns whether this was the first time. Raises StoreError."""
         with self._lock:
-            first = self.ledger.grant(id, organization, micro, reason, self._wall())
+            wall = self._wall()
+            first = self.ledger.grant(id, organization, micro, reason, wall)
             if first:
-                shm.add_credits(self._table, organization, micro, self._wall())
+                self._journalled([Grant(id, organization, micro, reason)], wall)
+                shm.add_credits(self._table, organization, micro, wall)
                 self._unsure.add(organization)
             return first
+
+
+    def _journalled(self, grants: list[Grant], wall: float) -> None:
+        """Note what was given at a time; a journal that cannot be written takes it later."""
+        if not grants:
+            return
+        try:
+            journal = self._journal or Journal(self._state_dir / JOURNAL, new_epoch(CREDITS), keep_unsynced=False)
+        except OSError as error:
+            log.error("credits are in the ledger, but in no journal: %s", error)
+            return
+        self._journal = journal
+        for grant in grants:
+            journal.note(credit_line(grant.id, wall, grant.organization, grant.amount, grant.reason))
+        failure = journal.sync()
+        if journal.failed or failure is not None:
+            log.error("credits are in the ledger, but not in a journal yet: %s", journal.failure or failure)
 
 
 def starting_credits(principal: Principal) -> list[Grant]:

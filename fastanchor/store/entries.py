@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import apsw
 import msgspec
 
-from fastanchor.store.records import Open, Probe, Record, Settle, Try
+from fastanchor.store.records import Credit, Open, Probe, Record, Settle, Try
 
 Rule = Literal["estimate", "tried"]
 """What a request costs whose worker died: its reservation's estimate, or that only if an attempt had been started."""
@@ -37,7 +37,9 @@ def take(db: apsw.Connection, records: Sequence[Record], epoch: str, touched: se
     """Fold a batch of one epoch's records; adds the organisations whose accounts change to `touched`."""
     stories: dict[str, _Story] = {}
     for record in records:
-        if not isinstance(record, Probe):
+        if isinstance(record, Credit):
+            give(db, record, touched)
+        elif not isinstance(record, Probe):
             story = stories.get(record.id)
             if story is None:
                 story = stories[record.id] = _Story()
@@ -212,6 +214,17 @@ def lose(db: apsw.Connection, id: str, now: float, rule: Rule, touched: set[str]
         (now, cost, LOST, id),
     )
     _count(db, id, 1)
+
+
+def give(db: apsw.Connection, credit: Credit, touched: set[str]) -> bool:
+    """Give credits, once per id. Returns whether this was the first time."""
+    values = credit.id, credit.organization, credit.amount, credit.reason, credit.at
+    db.execute("INSERT OR IGNORE INTO credit VALUES (?, ?, ?, ?, ?)", values)
+    if not db.changes():
+        return False
+    move(db, credit.organization, granted=credit.amount, available=credit.amount)
+    touched.add(credit.organization)
+    return True
 
 
 def move(

@@ -30,6 +30,8 @@ from fastanchor.store.records import probe_line
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 PROBE_SECONDS: Final = 0.25
+CREDITS: Final = "credits"
+"""The writer of credits, in the names of its epochs."""
 MAX_KEPT: Final = 100_000
 """Records kept in memory while the journal cannot be written. Beyond that they are dropped, and counted."""
 
@@ -38,8 +40,8 @@ class JournalFailed(Exception):
     """The journal cannot be written; the text says why."""
 
 
-def new_epoch(worker: int) -> str:
-    """A name for one life of a worker; later lives have larger names."""
+def new_epoch(worker: int | str) -> str:
+    """A name for one life of a worker (or of another writer); later lives have larger names."""
     return f"{time.time_ns():016x}-{worker}-{os.getpid()}"
 
 

@@ -27,10 +27,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from fastanchor.store.entries import Rule, lose, move, rows, take
-from fastanchor.store.journal import alive, epoch_of, segments
+from fastanchor.store.entries import Rule, give, lose, rows, take
+from fastanchor.store.journal import CREDITS, alive, epoch_of, segments
 from fastanchor.store.migrations import ledger as schema
-from fastanchor.store.records import scan
+from fastanchor.store.records import Credit, scan
 from fastanchor.store.sqlite import Database, Unwritable
 
 BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -165,13 +165,11 @@ class Ledger:
         """Give many credits at once, each once per `id`. Returns the ids that were new."""
         new: set[str] = set()
         with self.database.transaction() as db:
-            for grant in grants:
-                if abs(grant.amount) > _MOST:
+            for id, organization, amount, reason in grants:
+                if abs(amount) > _MOST:
                     raise ValueError("an amount of credits is out of range")
-                db.execute("INSERT OR IGNORE INTO credit VALUES (?, ?, ?, ?, ?)", (*grant, now))
-                if db.changes():
-                    move(db, grant.organization, granted=grant.amount, available=grant.amount)
-                    new.add(grant.id)
+                if give(db, Credit(id, now, organization, amount, reason), set()):
+                    new.add(id)
         return new
 
     def account(self, organization: str) -> Account | None:
@@ -209,10 +207,11 @@ class Ledger:
         return count
 
     def _remove(self, names: list[str], before: float) -> None:
-        """Delete journals that were folded and are old, and the lock files of epochs that have none left."""
+        """Delete journals that were folded and are old, and the lock files of epochs that have none left. Those of
+        credits stay."""
         for name in names:
             path = self.folder / name
-            if path.exists() and path.stat().st_mtime < before:
+            if CREDITS not in name and path.exists() and path.stat().st_mtime < before:
                 path.unlink()
         left = {epoch_of(path) for path in segments(self.folder)}
         for lock in self.folder.glob("*.lock"):

@@ -7,7 +7,8 @@ that does not verify is damage and is passed over; a line without its end has no
     00000061 5c1e0a77 ["open","req_…",1780000000.0,"k1","acme","gpt-4o",true,1200,5000]
 
 Kinds: `open` before the first byte goes upstream, `try` when a further attempt starts, `settle` at the end, `probe`
-when a failed journal tests whether it can be written again. A request that went nowhere has a `settle` only.
+when a failed journal tests whether it can be written again, `credit` when credits are given, so that a ledger can be
+made again from journals alone. A request that went nowhere has a `settle` only.
 Fields are positional, for speed: new ones come at the end of their kind and have a default.
 """
 
@@ -115,7 +116,17 @@ class Probe(msgspec.Struct, frozen=True, array_like=True, tag="probe"):
     at: float
 
 
-Record: TypeAlias = Open | Try | Settle | Probe
+class Credit(msgspec.Struct, frozen=True, array_like=True, tag="credit"):
+    """Credits were given to an organisation (or taken): micro-dollars, once per id."""
+
+    id: str
+    at: float
+    organization: str
+    amount: int
+    reason: str
+
+
+Record: TypeAlias = Open | Try | Settle | Probe | Credit
 
 _DECODER: Final = msgspec.json.Decoder[Record](Record)
 
@@ -131,6 +142,11 @@ def open_line(
 def try_line(id: str, at: float, channel: str, model: str) -> bytes:
     """The line of a `Try` record."""
     return line(("try", id, at, channel, model))
+
+
+def credit_line(id: str, at: float, organization: str, amount: int, reason: str) -> bytes:
+    """The line of a `Credit` record."""
+    return line(("credit", id, at, organization, amount, reason))
 
 
 def probe_line(at: float) -> bytes:

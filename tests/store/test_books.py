@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -107,6 +108,39 @@ def test_starting_credits_are_granted_once_per_organisation_and_plan(table: Tabl
     sound(books, table)
 
 
+def test_a_ledger_made_again_from_the_journals_knows_all_credits(
+    state_dir: Path, table: Table, books: Bookkeeper
+) -> None:
+    books.expect([PAID])
+    worker = admission(state_dir)
+    worker.close(begun(worker, PAID, "req_1"), receipt("req_1", cost=700))
+    books.top_up("invoice-1", "acme", 5_000, "invoice")
+    books.top_up("back", "acme", -100, "a mistake")
+    books.step()
+
+    def given() -> list[tuple[str, int, float]]:
+        return [(row["id"], row["amount"], round(row["at"], 3)) for row in reports.credits(books.ledger)]
+
+    before = books.ledger.accounts(), given()
+    books.close()
+    for path in state_dir.glob("ledger.db*"):
+        path.unlink()
+    books.expect([replace(PAID, plan=replace(PAID.plan, credits=CREDITS + 1))])  # the plan brings more by now
+    assert books.step()
+    assert (books.ledger.accounts(), given()) == before
+    assert balance(table) == CREDITS - 700 + 4_900
+    sound(books, table)
+
+
+def test_journals_of_credits_are_kept_for_ever(state_dir: Path, books: Bookkeeper) -> None:
+    books.top_up("invoice-1", "acme", 5_000, "invoice")
+    books.close()
+    books.step()
+    books.ledger.expire(time.time() + 1e6)
+    (path,) = (state_dir / "journal").glob("*.journal")
+    assert "invoice-1" in path.read_text()
+
+
 def test_without_an_open_account_nobody_is_admitted_on_credit(state_dir: Path) -> None:
     worker = admission(state_dir)
     with pytest.raises(Fault) as caught:
@@ -169,7 +203,7 @@ def test_a_locked_ledger_stops_nobody_and_is_said(state_dir: Path, table: Table,
     other.close()
     assert books.step()
     assert books.trouble == ""
-    assert books.records == 2
+    assert books.records == 3  # the starting credits, and what the request has left
     sound(books, table)
 
 
