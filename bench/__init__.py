@@ -6,4 +6,6 @@
 `recipes` says how a gateway is set up and `subjects` starts it; `cases` says what is measured, a module for each kind
 of work; `rounds` interleaves it; `verdicts` turns rounds into medians and refuses those that cannot be trusted;
 `report` and `chart` write them down.
+
+`counts` is another way to look: what a request and an event cost in syscalls and instructions, which no machine changes.
 """

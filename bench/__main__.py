@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -117,6 +118,38 @@ def micro(only: str, seconds: float) -> None:
     from bench.micro import entries, runner
 
     click.echo(runner.table(runner.run(entries.ENTRIES, only, seconds)))
+
+
+@main.command()
+@click.option("--record", is_flag=True, help="Make what is counted the recorded values.")
+@click.option("--only", default="", help="Only work whose name contains this.")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for what callgrind writes, for callgrind_annotate.",
+)
+def counts(*, record: bool, only: str, keep: Path | None) -> None:
+    """Syscalls and instructions of a worker, for each request and each event.
+
+    They do not depend on the machine or on what else it does. Exit status 1: one is over its recorded value by more
+    than 5%; status 2: it could not be counted.
+    """
+    from bench.counts import gate, lockstep, meters, works
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = keep or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            chosen = [work for work in works.WORKS if only in work.name]
+            found = gate.measure(folder, chosen, lambda count: click.echo(gate.line(count)))
+        except (meters.MeterError, lockstep.LockstepError, BuildError) as error:
+            raise Fatal(str(error)) from error
+    if any(count.recorded is None for count in found):
+        click.echo(f"! not all of it is recorded for {gate.PYTHON}: python -m bench counts --record")
+    if record:
+        gate.record(found)
+    elif any(count.over for count in found):
+        raise click.ClickException("more than recorded (python -m bench counts --record, if that is meant)")
 
 
 def _gateways(gateway: str, aa: bool, quick: bool) -> list[tuple[str, Recipe]]:

@@ -1,4 +1,4 @@
-"""Compiles the two native programs of the rig, once for each state of their sources, into `bench/.build/`."""
+"""Compiles what is native here, once for each state of its sources, into `bench/.build/`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ SOURCES = Path(__file__).parent / "native"
 OUTPUT = Path(__file__).parent / ".build"
 FLAGS = ["-O2", "-Wall", "-Wextra", "-Werror"]
 LIBRARIES = ["-lm"]
+SHARED = ["-shared", "-fPIC"]
 
 
 class BuildError(Exception):
@@ -28,7 +30,7 @@ class Native:
 
 
 def build() -> Native:
-    """Compiles what is not compiled yet.
+    """The load generator and the stub.
 
     Raises:
         BuildError: there is no C compiler (`$CC`, else `cc`), or it failed.
@@ -37,7 +39,12 @@ def build() -> Native:
     return Native(load=_program("load", compiler), stub=_program("stub", compiler))
 
 
-def _program(name: str, compiler: str) -> Path:
+def counter() -> Path:
+    """The library by which a process under callgrind says when to count. Raises BuildError."""
+    return _program("counter", os.environ.get("CC", "cc"), SHARED)
+
+
+def _program(name: str, compiler: str, flags: Sequence[str] = ()) -> Path:
     program = OUTPUT / f"{name}-{_fingerprint(name, compiler)}"
     if program.exists():
         return program
@@ -48,7 +55,7 @@ def _program(name: str, compiler: str) -> Path:
         )
     OUTPUT.mkdir(exist_ok=True)
     unfinished = program.with_suffix(f".{os.getpid()}")
-    command = [compiler, *FLAGS, "-o", str(unfinished), str(SOURCES / f"{name}.c"), *LIBRARIES]
+    command = [compiler, *FLAGS, *flags, "-o", str(unfinished), str(SOURCES / f"{name}.c"), *LIBRARIES]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise BuildError(f"{' '.join(command)} failed:\n{done.stderr}")

@@ -57,6 +57,17 @@ def tree(root: int) -> list[int]:
     return found
 
 
+def name(pid: int) -> str:
+    """What `ps` shows for a process; empty if it is gone."""
+    return _text(PROC / str(pid) / "comm").rstrip("\n")
+
+
+def running(pid: int) -> bool:
+    """Whether a thread of a process runs, or would if there were a core for it."""
+    tasks = PROC / str(pid) / "task"
+    return any(_text(tasks / str(tid) / "stat").rpartition(") ")[2].startswith("R") for tid in _numbers(tasks))
+
+
 def tree_time(root: int) -> TreeTime:
     """Reads the run time of `root` and its descendants."""
     threads: dict[tuple[int, int], int] = {}
