@@ -7,5 +7,5 @@
 of work; `rounds` interleaves it; `verdicts` turns rounds into medians and refuses those that cannot be trusted;
 `report` and `chart` write them down.
 
-`counts` is another way to look: what a request and an event cost in syscalls and instructions, which no machine changes.
+`counts` looks in another way: at syscalls and instructions for each request and event, which no machine changes.
 """
