@@ -1,7 +1,7 @@
 # cython: boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 """The compiled half of `reactor` (its twin is `_reactor_pure`): epoll, recv and send without a Python socket.
 
-Nothing here blocks, so the GIL is kept. Received bytes land in one buffer of the process and are copied out once their
+Nothing here blocks but `linger`, so the GIL is kept. Received bytes land in one buffer of the process and are copied out once their
 number is known. An event carries the descriptor's generation beside its number: one that was harvested before its
 descriptor was closed and given out again finds a newer generation in the table, and is dropped.
 """
@@ -10,7 +10,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.exc cimport PyErr_SetFromErrno
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.errno cimport EAGAIN, EINTR, EBADF, ENOENT, errno
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 cdef extern from "Python.h":
     ctypedef struct PyAsyncMethods:
@@ -41,11 +42,6 @@ cdef extern from "<sys/socket.h>" nogil:
     int MSG_PEEK
 
 cdef extern from "<sys/epoll.h>" nogil:
-    cdef union epoll_data:
-        uint64_t u64
-    cdef struct epoll_event:
-        uint32_t events
-        epoll_data data
     int epoll_create1(int flags)
     int epoll_ctl(int epfd, int op, int fd, epoll_event* event)
     int epoll_wait(int epfd, epoll_event* events, int most, int timeout)
@@ -59,39 +55,43 @@ cdef extern from "<sys/epoll.h>" nogil:
     uint32_t EPOLLHUP
     uint32_t EPOLLERR
     uint32_t EPOLLET
+    uint32_t EPOLLONESHOT
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    int eventfd(unsigned int value, int flags)
+    int EFD_CLOEXEC
 
 cdef extern from "<string.h>" nogil:
     void* memset(void* where, int value, size_t size)
 
 cdef enum:
-    BATCH = 256
+    MOST = 256
     READ_SIZE = 65536
     IN_A_ROW = 4
+    LINGER = 1_000_000  # nanoseconds
+    LONGEST = 100_000  # nanoseconds of a drain after which no further batch is begun
 
+cdef double UNKNOWN = -1.0
 cdef char _buffer[READ_SIZE]
 
 
-cdef class Handle:
-    """See `_reactor_pure.Handle`."""
+cdef class Taker:
+    """Takes what arrives for a handle, in place of the task that is its `reader`."""
 
-    cdef readonly int fd
-    cdef readonly bint readable
-    cdef readonly bint ended
-    cdef public object reader
-    cdef public object writer
-    cdef object _hung_up
-    cdef Reactor _reactor
-    cdef uint32_t _generation
-    cdef bint _gone
-    cdef int _row
-    cdef object _trap
+    cdef int take(self) except -1:
+        """Something has arrived, while a reader sleeps. Raises nothing."""
+        return 0
+
+
+cdef class Handle:
+    """See `_reactor_pure.Handle`. While it has a `taker`, its reader sleeps on until that wakes him."""
 
     def __await__(self):
         return Receiving.__new__(Receiving, self)
 
     def _give_up(self, _):
         self.reader = None
-        return self._reactor.loop.aborted
+        return self.reactor.loop.aborted
 
     cpdef bytes recv(self):
         """What has arrived, b"" at the end of the stream; None: wait."""
@@ -100,9 +100,7 @@ cdef class Handle:
             return None
         self._row += 1
         if self._row > IN_A_ROW:
-            self._row = 0
-            self.readable = False
-            self._reactor._tell_again(self.fd, self._generation)
+            self.later()
             return None
         size = recv(self.fd, _buffer, READ_SIZE, MSG_DONTWAIT)
         while size < 0 and errno == EINTR:
@@ -173,7 +171,23 @@ cdef class Handle:
             self.readable = False
             self._hung_up = None
             self._trap = None
-            self._reactor._forget(fd)
+            self.reactor._forget(fd)
+
+    cdef int later(self) except -1:
+        """What has arrived and was not received is an event of its own."""
+        self._row = 0
+        self.readable = False
+        self.reactor._tell_again(self.fd, self._generation)
+        return 0
+
+    cdef int wake(self) except -1:
+        """End the reader's sleep."""
+        task = self.reader
+        if task is not None:
+            self.reader = None
+            self.reactor.woken += 1
+            self.reactor._reschedule(task)
+        return 0
 
     cdef int _happened(self, uint32_t events, object reschedule) except -1:
         """Note what an event says and wake whom it concerns."""
@@ -185,15 +199,20 @@ cdef class Handle:
                 self.ended = True
                 self._gone = gone
                 if self._hung_up is not None:
+                    self.reactor.woken += 1
                     self._hung_up(gone)
             task = self.reader
             if task is not None:
-                self.reader = None
-                reschedule(task)
+                if self.taker is not None:
+                    self.reactor.carried += 1
+                    self.taker.take()
+                else:
+                    self.wake()
         if events & ~EPOLLIN:
             task = self.writer
             if task is not None:
                 self.writer = None
+                self.reactor.woken += 1
                 reschedule(task)
         return 0
 
@@ -229,7 +248,7 @@ cdef class Receiving:
 cdef int _step(PyObject* receiving, PyObject* outcome, PyObject** result) except -1:
     """A step of an await: 0 with what was received, or 1 with what to yield for another sleep."""
     cdef Handle handle = (<Receiving>receiving)._handle
-    cdef Reactor reactor = handle._reactor
+    cdef Reactor reactor = handle.reactor
     cdef object value
     if outcome != <PyObject*>None:  # behind a sleep
         (<object>outcome).unwrap()
@@ -258,14 +277,6 @@ cdef int _step(PyObject* receiving, PyObject* outcome, PyObject** result) except
 cdef class Reactor:
     """See `_reactor_pure.Reactor`."""
 
-    cdef readonly object loop
-    cdef int _epoll
-    cdef object _reschedule
-    cdef object _current_task
-    cdef list _handles
-    cdef uint32_t _generation
-    cdef epoll_event _events[BATCH]
-
     def __cinit__(self, loop):
         self._epoll = -1
         self.loop = loop
@@ -273,13 +284,21 @@ cdef class Reactor:
         self._current_task = loop.current_task
         self._handles = []
         self._generation = 0
+        self._bell = -1
         self._epoll = epoll_create1(EPOLL_CLOEXEC)
         if self._epoll < 0:
             PyErr_SetFromErrno(OSError)
+        self._bell = eventfd(1, EFD_CLOEXEC)
+        if self._bell < 0:
+            PyErr_SetFromErrno(OSError)
+        self._watch(EPOLL_CTL_ADD, self._bell, 0, 0)
+        self._make_room(self._bell)
 
     def __dealloc__(self):
         if self._epoll >= 0:
             close(self._epoll)
+        if self._bell >= 0:
+            close(self._bell)
 
     def fileno(self):
         """Readable while events wait for `drain`."""
@@ -290,17 +309,29 @@ cdef class Reactor:
         cdef Handle handle = Handle.__new__(Handle)
         self._generation += 1
         handle.fd = fd
-        handle._reactor = self
+        handle.reactor = self
         handle._generation = self._generation
         self._control(EPOLL_CTL_ADD, fd, self._generation)
-        while len(self._handles) <= fd:
-            self._handles.append(None)
+        self._make_room(fd)
         self._handles[fd] = handle
         return handle
 
+    cdef int _make_room(self, int fd) except -1:
+        while len(self._handles) <= fd:
+            self._handles.append(None)
+        return 0
+
+    @property
+    def flowing(self):
+        """Whether several flows have been carried in the last drain, or while it lingered."""
+        return self.carried > 1
+
     cdef int _control(self, int what, int fd, uint32_t generation) except -1:
+        return self._watch(what, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, generation)
+
+    cdef int _watch(self, int what, int fd, uint32_t events, uint32_t generation) except -1:
         cdef epoll_event event
-        event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
+        event.events = events
         event.data.u64 = (<uint64_t>generation << 32) | <uint32_t>fd
         if epoll_ctl(self._epoll, what, fd, &event) < 0:
             PyErr_SetFromErrno(OSError)
@@ -321,20 +352,54 @@ cdef class Reactor:
         return 0
 
     cpdef int drain(self) except -1:
-        """Take at most 256 events and wake those who wait for them; how many there were."""
-        cdef int count = epoll_wait(self._epoll, self._events, BATCH, 0)
+        """Take at most 256 events and wake those who wait for them; how many there were. Where bytes are carried, which
+        takes its time, no batch is begun after LONGEST, and all that comes until then is taken too."""
+        cdef int total = 0, count
+        cdef int64_t end = nanoseconds() + LONGEST
+        self.carried = 0
+        while total < MOST:
+            count = epoll_wait(self._epoll, self._events, BATCH, 0)
+            self._take(count)
+            total += max(count, 0)
+            if count <= 0 or (nanoseconds() > end if self.carried else count < BATCH):
+                break
+        return total
+
+    def linger(self):
+        """Wait for more to carry, a millisecond or two at most; over as soon as somebody has been woken, who finds the
+        descriptor readable then."""
+        cdef int count
+        cdef int64_t end = nanoseconds() + LINGER
+        self.carried = self.woken = 0
+        while not self.woken and nanoseconds() < end:
+            with nogil:  # threads have their turn
+                count = epoll_wait(self._epoll, self._events, BATCH, 1)
+            self._take(count)
+        if self.woken:
+            self._watch(EPOLL_CTL_MOD, self._bell, EPOLLIN | EPOLLONESHOT, 0)
+
+    cdef int _take(self, int count) except -1:
+        """Deliver so many events."""
         cdef int i
         cdef uint64_t key
         cdef object found
+        self.moment = UNKNOWN
         for i in range(count):
             key = self._events[i].data.u64
             found = self._handles[<uint32_t>key]
             if found is not None and (<Handle>found)._generation == key >> 32:
                 (<Handle>found)._happened(self._events[i].events, self._reschedule)
-        return count
+        return 0
 
     def close(self):
         """Close the epoll descriptor; handles can still be used up and forgotten."""
         if self._epoll >= 0:
             close(self._epoll)
-            self._epoll = -1
+            close(self._bell)
+            self._epoll = self._bell = -1
+
+
+cdef inline int64_t nanoseconds() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1_000_000_000 + now.tv_nsec

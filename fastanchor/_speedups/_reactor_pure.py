@@ -168,6 +168,14 @@ class Reactor(Generic[Task]):
                 handle._happened(what, self.loop.reschedule)
         return len(events)
 
+    @property
+    def flowing(self) -> bool:
+        """Whether there is something to linger for: nothing flows here but through tasks."""
+        return False
+
+    def linger(self) -> None:
+        """Wait a little for more that concerns no task."""
+
     def close(self) -> None:
         """Close the epoll descriptor; what is registered can still be used up and forgotten."""
         self._epoll.close()

@@ -7,10 +7,10 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromSt
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.string cimport memchr, memcmp, memcpy, memmove
 
-from fastanchor._speedups._sse_pure import MAX_EVENT, Data, Event, EventTooLarge, check_needles, measured_keys
+from fastanchor._speedups._sse_pure import MAX_EVENT, Data, Event, EventTooLarge, Marks, check_needles, measured_keys
 from fastanchor._speedups._sse_pure import UNCLOSED as _UNCLOSED
 
-__all__ = ["Data", "Decoder", "Event", "EventTooLarge", "Scanner", "data_of", "parse"]
+__all__ = ["Data", "Decoder", "Event", "EventTooLarge", "Marks", "Scanner", "data_of", "parse"]
 
 cdef extern from "<string.h>" nogil:
     void *memmem(const void *haystack, size_t length, const void *needle, size_t size)
@@ -218,6 +218,8 @@ cdef class Scanner(Framer):
     cdef list marks
     cdef readonly Py_ssize_t events
     cdef readonly Py_ssize_t measured
+    cdef readonly Py_ssize_t plain
+    cdef readonly Py_ssize_t plain_bytes
 
     def __init__(self, tuple needles=(), *, measure=(), bint unclosed=False, Py_ssize_t max_event=MAX_EVENT):
         self.start(max_event)
@@ -229,6 +231,14 @@ cdef class Scanner(Framer):
         self.marks = []
         whole = self.push(data, True)
         return whole, self.marks
+
+    def through(self, data, odd):
+        self.marks = []
+        try:
+            whole = self.push(data, True)
+        except EventTooLarge:
+            return odd(b"", None)
+        return odd(whole, self.marks) if self.marks else whole
 
     def tail(self):
         return self.rest()
@@ -246,6 +256,9 @@ cdef class Scanner(Framer):
             mask |= UNCLOSED
         if mask:
             self.marks.append((start, end, mask))
+        else:
+            self.plain += self.has_data
+            self.plain_bytes += end - start
         for text in self.keys:
             self.measured += measure(base + start, end - start, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
         return 0

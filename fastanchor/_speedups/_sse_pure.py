@@ -6,9 +6,12 @@ It also holds what both halves share: the `Event` type and the error.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 Data: TypeAlias = bytes | bytearray | memoryview
+Marks: TypeAlias = list[tuple[int, int, int]]
+Odd: TypeAlias = Callable[[bytes, Marks | None], bytes]
 
 MAX_EVENT = 8 * 1024 * 1024
 MAX_NEEDLES = 62  # the mask stays a small, non-negative machine word in the compiled half
@@ -104,7 +107,8 @@ class Scanner(_Framer):
     With `unclosed`, events that have data and do not end with a closing brace are marked too (`UNCLOSED` in the mask):
     the sign of JSON that was cut off, found without parsing.
 
-    `events` counts the complete events with at least one data line. `measured` is the sum of the lengths in bytes of
+    `events` counts the complete events with at least one data line, `plain` those of them without a mark, and
+    `plain_bytes` sums up the lengths of all events without one. `measured` is the sum of the lengths in bytes of
     the string values of the `measure` keys in the complete events, escapes counted as they stand: an estimate of how
     much text went by that needs no memory. Spaces and tabs around the colon are allowed whatever `measure` says.
     """
@@ -122,6 +126,8 @@ class Scanner(_Framer):
         self._needles = [(needle, 1 << i) for i, needle in enumerate(check_needles(needles))]
         self._strings = [re.compile(re.escape(key) + _STRING) for key in measured_keys(measure)]
         self.events = 0
+        self.plain = 0
+        self.plain_bytes = 0
         self.measured = 0
 
     def feed(self, data: Data) -> tuple[bytes, list[tuple[int, int, int]]]:
@@ -144,7 +150,19 @@ class Scanner(_Framer):
                 mask |= UNCLOSED
             if mask:
                 marks.append((start, end, mask))
+            else:
+                self.plain += has_data
+                self.plain_bytes += end - start
         return whole, marks
+
+    def through(self, data: Data, odd: Odd) -> bytes:
+        """As `feed`, for whom events without a mark do not concern: `whole` where nothing is marked, else what
+        `odd(whole, marks)` makes of it. An event that is too large is `odd(b"", None)`."""
+        try:
+            whole, marks = self.feed(data)
+        except EventTooLarge:
+            return odd(b"", None)
+        return odd(whole, marks) if marks else whole
 
     def tail(self) -> bytes:
         """What is held back: at the end of the stream, the rest that no blank line has ended."""

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from fastanchor._speedups import compiled
 
 if TYPE_CHECKING or not compiled("sse"):
-    from fastanchor._speedups._sse_pure import Data, Decoder, Event, EventTooLarge, Scanner, data_of, parse
+    from fastanchor._speedups._sse_pure import Data, Decoder, Event, EventTooLarge, Marks, Scanner, data_of, parse
 else:
-    from fastanchor._speedups._sse import Data, Decoder, Event, EventTooLarge, Scanner, data_of, parse
+    from fastanchor._speedups._sse import Data, Decoder, Event, EventTooLarge, Marks, Scanner, data_of, parse
 
-__all__ = ["Data", "Decoder", "Event", "EventTooLarge", "Scanner", "data_of", "parse"]
+__all__ = ["Data", "Decoder", "Event", "EventTooLarge", "Marks", "Scanner", "data_of", "parse"]

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from fastanchor._speedups.pump import Middle
 from fastanchor.core.call import Call
 from fastanchor.core.events import Event, Stop
 from fastanchor.core.faults import Fault
@@ -127,6 +128,16 @@ class Observer(Protocol):
     @property
     def fault(self) -> Fault | None:
         """An in-band error or a broken answer; bytes returned before it are good, nothing after it is forwarded."""
+
+
+@runtime_checkable
+class Plain(Protocol):
+    """An observer that says what it does with the plain middle of an answer, so that others can do it for it."""
+
+    @property
+    def middle(self) -> Middle:
+        """(through, odd): while neither `complete` nor `fault` is set, `feed(data)` is `through(data, odd)`; and only
+        where that calls `odd`, anything else of the observer changes but counters, `middle` itself included."""
 
 
 class Dialect(Protocol):

@@ -20,6 +20,7 @@ from typing import TypeAlias
 import orjson
 
 from fastanchor._speedups import _translate_pure, translate
+from fastanchor._speedups.pump import Middle
 from fastanchor.core.events import (
     CONTENT,
     Arguments,
@@ -104,6 +105,10 @@ class Translation:
         """Tokens: a quarter of the bytes of all text, thinking and arguments."""
         self._settle()
         return -(-self._size // BYTES_PER_TOKEN)
+
+    @property
+    def middle(self) -> Middle:
+        return self._lane.feed, self._general
 
     def feed(self, data: bytes) -> bytes:
         if self.complete or self.fault is not None:

@@ -15,6 +15,7 @@ way, the answer is held back), it is sent the bytes that its dialect ignores.
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -28,11 +29,12 @@ from fastanchor.engine.exchange import Exchange
 from fastanchor.engine.headers import answer_headers
 from fastanchor.engine.nursery import unwrapped
 from fastanchor.engine.race import race
-from fastanchor.engine.relay import drain, relay
+from fastanchor.engine.relay import drain, look, relay
 from fastanchor.engine.traffic import Traffic
 from fastanchor.engine.upstreams import Upstreams
 from fastanchor.policy.plan import Plan
 from fastanchor.wire.message import Reply
+from fastanchor.wire.pump import pump
 
 if TYPE_CHECKING:
     from fastanchor.engine.conversations import Conversations
@@ -129,8 +131,11 @@ class Delivery:
         out = self._out if self.conversations is None else partial(self._kept_out, answer)
         try:
             await self._begin(answer)
+            one_choice = call.choices == 1
+            straight = self.conversations is None and self.rescue != "restart"
+            flow = pump(response, self.reply, self, look(carrier, one_choice=one_choice)) if straight else None
             fault = await relay(
-                response, carrier, out, self._tell_alive, deadline, one_choice=call.choices == 1
+                response, carrier, out, self._tell_alive, deadline, one_choice=one_choice, pump=flow
             )
         finally:
             exchange.usage = carrier.usage.completed(call.prompt_tokens, carrier.output_estimate)
@@ -188,6 +193,19 @@ class Delivery:
             self._keep(data)
         if data:
             await self.reply.send(data)
+
+    @property
+    def room(self) -> int:
+        """Bytes that may still be kept; see `wire.pump.Tally`."""
+        return sys.maxsize if self.kept is None else MOST_KEPT - self.size
+
+    def carried(self, size: int) -> None:
+        """So many bytes went out past `_out`, and were kept if they are to be."""
+        self.exchange.answer_bytes += size
+        if self.kept is not None:
+            self.size += size
+            if self.size > MOST_KEPT:
+                self.kept = None
 
     def _keep(self, data: bytes) -> None:
         if self.kept is None:

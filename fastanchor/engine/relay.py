@@ -6,10 +6,13 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from fastanchor._speedups.pump import Middle, Odd
 from fastanchor.core.faults import Fault, Kind
+from fastanchor.dialects.contract import Plain
 from fastanchor.dialects.relay import Relay
 from fastanchor.engine.upstreams import Response
 from fastanchor.wire import errors as wire
+from fastanchor.wire.pump import Pump
 
 DRAIN_SECONDS = 0.25
 """How long a finished stream waits for its upstream's last chunk, so that the connection can be used again."""
@@ -20,12 +23,38 @@ Out = Callable[[bytes], Awaitable[None]]
 Alive = Callable[[], Awaitable[None]]
 
 
+def look(carrier: Relay, *, one_choice: bool) -> Callable[[], Middle | None]:
+    """What a pump asks for: how the bytes that follow go through `carrier`; None when the stream nears its end."""
+    plain = carrier if isinstance(carrier, Plain) else None
+    whole = (_ask, lambda data, _: carrier.feed(data))
+
+    def middle() -> Middle | None:
+        if carrier.complete or carrier.fault is not None or (one_choice and carrier.stop is not None):
+            return None
+        return whole if plain is None else plain.middle
+
+    return middle
+
+
+def _ask(data: bytes, odd: Odd) -> bytes:
+    """The way of a carrier that says nothing of its plain middle: everything is odd."""
+    return odd(data, None)
+
+
 async def relay(
-    response: Response, carrier: Relay, out: Out, alive: Alive, deadline: float, *, one_choice: bool
+    response: Response,
+    carrier: Relay,
+    out: Out,
+    alive: Alive,
+    deadline: float,
+    *,
+    one_choice: bool,
+    pump: Pump | None = None,
 ) -> Fault | None:
     """Carry a stream's bytes to `out` until the answer is whole (None) or broken (the fault to tell).
 
-    `alive` is called whenever the response's patience is over. With `one_choice` the answer's finish is its end.
+    What `pump` carries goes past `out`. `alive` is called whenever the response's patience is over. With `one_choice`
+    the answer's finish is its end.
 
     Raises:
         wire.ClientGone: from `out` or `alive`, when the client left.
@@ -33,9 +62,21 @@ async def relay(
     idle = response.idle_timeout or 0.0
     near = deadline - idle
     while not carrier.complete and carrier.fault is None:
+        now = trio.current_time()
+        finished = one_choice and carrier.stop is not None
+        if now >= deadline:
+            return Fault(Kind.DEADLINE)
+        if now >= near:
+            response.idle_timeout = deadline - now
+        elif finished:
+            response.idle_timeout = min(idle, FINISH_SECONDS)
         broken: Fault | None = None
         try:
+            if pump is not None and pump.dry and now < near and await pump.run(near):
+                continue
             data = await response.read()
+        except wire.ClientGone:
+            raise
         except wire.NothingYet:
             await alive()
             continue
@@ -50,13 +91,6 @@ async def relay(
             await out(ready)
         if not data:
             break
-        now = trio.current_time()
-        if now >= near:
-            if now >= deadline and not carrier.complete:  # what became whole by now is whole
-                return carrier.fault or Fault(Kind.DEADLINE)
-            response.idle_timeout = deadline - now
-        elif one_choice and carrier.stop is not None:
-            response.idle_timeout = min(idle, FINISH_SECONDS)
     return carrier.fault
 
 

@@ -8,7 +8,7 @@ was left unread on it and nothing has arrived since (RFC 9112 §9.2, §9.3).
 from __future__ import annotations
 
 import math
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import trio
 
@@ -18,6 +18,9 @@ from .dial import Origin
 from .errors import BadResponse, NothingYet, ReadTimeout, ResetBeforeResponse, ResponseTimeout, Truncated
 from .link import DeadlinePassed, Link
 from .message import OWN_FIELDS, Headers
+
+if TYPE_CHECKING:
+    from fastanchor._speedups.pump import Flow
 
 MAX_INTERIM = 10
 UNTIL_CLOSE = -1
@@ -187,6 +190,52 @@ class Response:
             if not self.complete:
                 data = await self._receive()
         return b""
+
+    @property
+    def dry(self) -> bool:
+        """Whether the next read has to wait."""
+        connection = self._connection
+        return connection is not None and not self._buffer and not connection.link.handle.readable
+
+    def plain_source(self) -> tuple[Link, ChunkDecoder] | None:
+        """Whence a chunked body comes, over a plain socket, and who decodes it."""
+        connection = self._connection
+        if connection is None or self._decoder is None or type(connection.link) is not Link:
+            return None
+        return connection.link, self._decoder
+
+    async def flow(self, flow: Flow, until: float) -> None:
+        """Wait, as `read` does when it is `dry`, while what comes goes through the open `flow`. It is closed when this
+        returns: when it needs somebody, or at the time `until`.
+
+        Raises as `read` does.
+        """
+        connection, decoder = self._connection, self._decoder
+        if connection is None or decoder is None:
+            raise Truncated("the response has been closed")
+        link = connection.link
+        began = flow.since
+        since = began if self._still_since is None else self._still_since
+        link.deadline = min(self._deadline(since, began), until)
+        try:
+            try:
+                await link.readable()
+            finally:
+                flow.close()
+        except DeadlinePassed:
+            if flow.since > began:
+                since = began = flow.since
+            if link.now() >= self._deadline(since, began) and not link.handle.readable:
+                self._give_up(since)
+            self._still_since = since
+        except BadMessage as error:
+            self.close()
+            raise BadResponse(error.reason) from None
+        else:
+            self._still_since = None
+        if decoder.done:
+            self._buffer = decoder.rest
+            self._end()
 
     async def read_all(self, limit: int) -> bytes:
         """The whole rest of the body. Raises as `read` does, and BadResponse when it is over `limit` bytes."""

@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING
 
 import trio
+from trio.lowlevel import Task
 
 from fastanchor._speedups.http1 import (
     LAST_CHUNK,
@@ -20,12 +21,13 @@ from fastanchor._speedups.http1 import (
     chunk,
     response_head,
 )
+from fastanchor._speedups.reactor import Handle
 
 from .bodies import ONE_READ, Share
 from .date import date_line
 from .errors import BadRequest, BodyTimeout, BodyTooLarge, ClientGone
 from .hits import hit
-from .link import BROKEN, DeadlinePassed
+from .link import BROKEN, DeadlinePassed, Link
 from .message import OWN_FIELDS, Headers, Upgraded
 
 if TYPE_CHECKING:
@@ -248,6 +250,17 @@ class H1Reply:
                 await connection.link.send(chunk(data) if self._chunked else data, connection.limits.write_stall)
             except BROKEN as error:
                 raise connection.lost(error) from None
+
+    def plain_sink(self) -> tuple[Handle[Task], bool] | None:
+        """Where the bytes of a stream go, when that is a plain socket, and whether as chunks."""
+        connection = self._connection
+        if self._bodiless or self.finished or not self.started or type(connection.link) is not Link:
+            return None
+        return connection.link.handle, self._chunked
+
+    async def send_framed(self, data: bytes) -> None:
+        """Send what has got its chunk's frame already. Raises ClientGone."""
+        await self._connection.send(data)
 
     async def finish(self, last: bytes = b"") -> None:
         if self.finished or not self.started:

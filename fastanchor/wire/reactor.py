@@ -3,6 +3,9 @@
 Events are drained in the same pass of trio's loop that they end the sleep of, before any task runs (an instrument does
 it), so that those who are woken run at once. The task only keeps the descriptor armed in trio's epoll, and drains
 itself when the instrument has not: trio puts an instrument away when it fails.
+
+Where streams are carried by the reactor itself (`pump`), a turn of trio's loop costs as much as one of their events. So
+while no task is runnable and no deadline near, the reactor lingers a little for more of them before the loop polls.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from trio.lowlevel import Abort, Task, current_task, reschedule, wait_readable, 
 
 from fastanchor._speedups.reactor import Loop, Reactor
 
+LINGER = 0.002  # seconds within which `Reactor.linger` comes back
+
 LOOP: Loop[Task] = Loop(current_task, reschedule, wait_task_rescheduled, Abort.SUCCEEDED, trio.ClosedResourceError)
 
 
@@ -21,6 +26,10 @@ class _Drainer(trio.abc.Instrument):
     def __init__(self, reactor: Reactor[Task]) -> None:
         self._reactor = reactor
         self._drained = False
+
+    def before_io_wait(self, timeout: float) -> None:
+        if timeout >= LINGER and self._reactor.flowing:
+            self._reactor.linger()
 
     def after_io_wait(self, timeout: float) -> None:
         self._drained = False

@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from fastanchor._speedups.sse import EventTooLarge, Scanner, parse
+from fastanchor._speedups.pump import Middle
+from fastanchor._speedups.sse import Marks, Scanner, parse
 from fastanchor.core.events import Stop
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.usage import Usage
@@ -48,29 +49,35 @@ class MessagesObserver:
         self._begun = False
         self._finished = False
         self._late = False
-        self._bytes = 0  # of deltas, frames included
+        self._bytes = 0  # of deltas, frames included, before they were what is not marked
         self._events = 0
 
     @property
     def output_estimate(self) -> int:
         """Tokens."""
-        size = max(0, self._bytes - _FRAME * self._events)
+        late = self._late
+        events = self._events + (self._scanner.plain if late else 0)
+        size = max(0, self._bytes + (self._scanner.plain_bytes if late else 0) - _FRAME * events)
         return max(size // BYTES_PER_TOKEN, 1) if self.started else 0
 
     def _over(self) -> bool:
         return self.complete or self.fault is not None
 
+    @property
+    def middle(self) -> Middle:
+        return self._scanner.through, self._marked
+
     def feed(self, data: bytes) -> bytes:
         """Take bytes in, give whole events out."""
-        if self._over():
-            return b""
-        before = self._scanner.events
-        try:
-            whole, marks = self._scanner.feed(data)
-        except EventTooLarge:
+        return b"" if self._over() else self._scanner.through(data, self._marked)
+
+    def _marked(self, whole: bytes, marks: Marks | None) -> bytes:
+        """What goes out of events some of which are marked."""
+        if marks is None:
             self.fault = Fault(Kind.MALFORMED_ANSWER, "The model provider sent an event that is too large.")
             return b""
-        self._measure(len(whole), marks, self._scanner.events - before)
+        if not self._late:
+            self._measure(marks)
         out = self._judged(whole, marks)
         if self.started and not self._late:
             self._settle()
@@ -93,12 +100,8 @@ class MessagesObserver:
         self.complete = True
         return out + frames.MESSAGE_STOP + self._marker()
 
-    def _measure(self, size: int, marks: list[tuple[int, int, int]], events: int) -> None:
-        """Count the deltas: at first they are what is marked, later what is not."""
-        if self._late:
-            self._bytes += size - sum(end - start for start, end, _ in marks)
-            self._events += events - len(marks)
-            return
+    def _measure(self, marks: Marks) -> None:
+        """Count the deltas: at first they are what is marked, later what is not, which the scanner counts."""
         deltas = [end - start for start, end, mask in marks if mask & _DELTA_BIT]
         self._bytes += sum(deltas)
         self._events += len(deltas)
@@ -108,7 +111,7 @@ class MessagesObserver:
         held, self._scanner, self._late = self._scanner.tail(), Scanner(_LATE), True
         self._scanner.feed(held)  # it holds no whole event, so none comes out
 
-    def _judged(self, whole: bytes, marks: list[tuple[int, int, int]]) -> bytes:
+    def _judged(self, whole: bytes, marks: Marks) -> bytes:
         """What of these events may be forwarded."""
         for start, end, mask in marks:
             if self.started and not mask & _WEIGHTY_BITS:

@@ -17,7 +17,8 @@ from typing import Any
 
 import orjson
 
-from fastanchor._speedups.sse import EventTooLarge, Scanner, parse
+from fastanchor._speedups.pump import Middle
+from fastanchor._speedups.sse import Marks, Scanner, parse
 from fastanchor.core.events import Stop
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.usage import Usage
@@ -81,16 +82,18 @@ class ChatObserver:
     def _closed(self) -> bool:
         return self.complete or self.fault is not None
 
+    @property
+    def middle(self) -> Middle:
+        return self._scanner.through, self._marked
+
     def feed(self, data: bytes) -> bytes:
-        if self._closed:
-            return b""
-        try:
-            whole, marks = self._scanner.feed(data)
-        except EventTooLarge:
+        return b"" if self._closed else self._scanner.through(data, self._marked)
+
+    def _marked(self, whole: bytes, marks: Marks | None) -> bytes:
+        """What goes out of events some of which are marked."""
+        if marks is None:
             self.fault = Fault(Kind.MALFORMED_ANSWER)
             return b""
-        if not marks:
-            return whole
         out = self._forwarded(whole, marks)
         if self._every and self.started and self._choices == 1:
             self._relax()
@@ -126,7 +129,7 @@ class ChatObserver:
         self._scanner = Scanner(_NEEDLES, measure=_MEASURED, unclosed=True)
         self._scanner.feed(held.tail())
 
-    def _forwarded(self, whole: bytes, marks: list[tuple[int, int, int]]) -> bytes:
+    def _forwarded(self, whole: bytes, marks: Marks) -> bytes:
         """`whole` without the events that are dropped, up to the one that ends the stream."""
         kept: list[bytes] = []
         at = 0
