@@ -1,7 +1,7 @@
 """Many streams on three channels that fail at random: nothing is lost, cut as if whole, or doubled, and nothing leaks.
 
-A few seconds in every run; with --slow for ten minutes, with two hundred streams at once, at a pace that leaves the one
-process of clients, gateway and providers time to spare, and flat memory.
+A few seconds in every run; with --slow for ten minutes, with two hundred streams at once and flat memory. Either at a
+pace that leaves the one process of clients, gateway and providers time to spare.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fastanchor.core.route import Hedge, Route
 from fastanchor.lab.judge import text_of
 from fastanchor.providers import demo
 from fastanchor.wire.dial import Origin
-from tests.kit.demo import SHORT, Demo, Moody, demos
+from tests.kit.demo import Demo, Moody, demos
 from tests.kit.gateway import Running, running, world
 from tests.kit.http import Got, post
 
@@ -54,7 +54,7 @@ class Soak:
     leaves_within: float
 
 
-SOAK = Soak(8.0, 30, "p1, ttft5", SHORT, 0.3, 0.2)
+SOAK = Soak(6.0, 12, "p4, ttft5", Timeouts(connect=5.0, first_token=3.0, idle=1.5, total=30.0), 0.3, 0.2)
 LONG_SOAK = Soak(600.0, 200, "p100, ttft50", Timeouts(connect=2.0, first_token=5.0, idle=3.0, total=60.0), 0.3, 8.0)
 
 
@@ -177,7 +177,7 @@ def check(tally: Tally) -> None:
 async def test_a_short_soak() -> None:
     tally, _ = await run(SOAK)
     check(tally)
-    assert tally.outcomes.total() > 100
+    assert tally.outcomes.total() > 50
 
 
 @pytest.mark.slow
