@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import cache, lru_cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import orjson
@@ -87,7 +87,7 @@ class Listing:
 
 @cache
 def _data() -> Data:
-    return Data(orjson.loads(files("fastanchor.providers").joinpath("prices.json").read_bytes()))
+    return Data(orjson.loads(Path(__file__).with_name("prices.json").read_bytes()))
 
 
 def _split(clause: Row) -> tuple[list[str], bool]:

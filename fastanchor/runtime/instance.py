@@ -82,6 +82,7 @@ class Instance:
         self.floor = Floor(2 * self.workers)
         self.ring = opening.keys(self.state_dir, self.settings)
         opening.books(self.state_dir, self.settings, self.ring, seats=2 * self.workers)
+        opening.words(self.settings)
         self.supervisor = Supervisor(self.settings, self._reload, partial(shm.note, self.state_dir))
         self._cast(listeners)
         self._announce(listeners)

@@ -1,4 +1,4 @@
-"""What an instance does with its books before anybody may ask: keys are read, limits and accounts are open.
+"""What an instance does before anybody may ask: keys are read, limits and accounts are open, code is loaded.
 
 Only the supervisor does this, before it forks: no worker of this state directory lives.
 """
@@ -8,6 +8,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from fastanchor.dialects.registry import DIALECTS, dialect
+from fastanchor.providers import catalogue
+from fastanchor.providers.registry import provider
 from fastanchor.settings.compile import Settings
 from fastanchor.store import shm
 from fastanchor.store.bookkeeper import Bookkeeper
@@ -19,6 +22,16 @@ log = logging.getLogger("fastanchor")
 
 BUSY_MILLISECONDS = 500
 """For so long a locked ledger may hold up the start."""
+
+
+def words(settings: Settings) -> None:
+    """Load what the first requests will speak, once and for all processes: providers, dialects, the known models."""
+    dialect("openai_chat")
+    for name in {channel.provider for channel in settings.snapshot.channels}:
+        provider(name)
+        if name in DIALECTS:
+            dialect(name)
+    catalogue.models()
 
 
 def keys(state_dir: Path, settings: Settings) -> Keyring:
