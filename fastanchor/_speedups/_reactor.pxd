@@ -24,6 +24,7 @@ cdef class Handle:
     cdef public object reader
     cdef public object writer
     cdef Taker taker
+    cdef bytes given  # received already, for the next reader
     cdef Reactor reactor
     cdef object _hung_up
     cdef uint32_t _generation
@@ -35,6 +36,7 @@ cdef class Handle:
     cpdef Py_ssize_t send(self, data) except -1
     cpdef Py_ssize_t send_both(self, bytes head, bytes body) except -1
     cdef int later(self) except -1
+    cdef int hand_over(self, bytes data) except -1
     cdef int wake(self) except -1
     cdef int _happened(self, uint32_t events, object reschedule) except -1
 

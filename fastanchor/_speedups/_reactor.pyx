@@ -76,15 +76,15 @@ cdef char _buffer[READ_SIZE]
 
 
 cdef class Taker:
-    """Takes what arrives for a handle, in place of the task that is its `reader`."""
+    """Takes what arrives for a handle, in place of a task that would be its `reader`."""
 
     cdef int take(self) except -1:
-        """Something has arrived, while a reader sleeps. Raises nothing."""
+        """Something has arrived. Raises nothing."""
         return 0
 
 
 cdef class Handle:
-    """See `_reactor_pure.Handle`. While it has a `taker`, its reader sleeps on until that wakes him."""
+    """See `_reactor_pure.Handle`. While it has a `taker`, a reader sleeps on until that wakes him."""
 
     def __await__(self):
         return Receiving.__new__(Receiving, self)
@@ -96,6 +96,10 @@ cdef class Handle:
     cpdef bytes recv(self):
         """What has arrived, b"" at the end of the stream; None: wait."""
         cdef ssize_t size
+        cdef bytes given
+        if self.given is not None:
+            given, self.given = self.given, None
+            return given
         if not self.readable:
             return None
         self._row += 1
@@ -171,6 +175,8 @@ cdef class Handle:
             self.readable = False
             self._hung_up = None
             self._trap = None
+            self.taker = None
+            self.given = None
             self.reactor._forget(fd)
 
     cdef int later(self) except -1:
@@ -179,6 +185,11 @@ cdef class Handle:
         self.readable = False
         self.reactor._tell_again(self.fd, self._generation)
         return 0
+
+    cdef int hand_over(self, bytes data) except -1:
+        """The taker leaves `data` to the reader, who receives it next."""
+        self.given = data
+        return self.wake()
 
     cdef int wake(self) except -1:
         """End the reader's sleep."""
@@ -202,12 +213,11 @@ cdef class Handle:
                     self.reactor.woken += 1
                     self._hung_up(gone)
             task = self.reader
-            if task is not None:
-                if self.taker is not None:
-                    self.reactor.carried += 1
-                    self.taker.take()
-                else:
-                    self.wake()
+            if self.taker is not None:
+                self.reactor.carried += 1
+                self.taker.take()
+            elif task is not None:
+                self.wake()
         if events & ~EPOLLIN:
             task = self.writer
             if task is not None:

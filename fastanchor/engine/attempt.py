@@ -143,6 +143,7 @@ class Attempt:
         "start",
         "stops",
         "traffic",
+        "underway",
     )
 
     def __init__(self, exchange: Exchange, pool: Upstreams, traffic: Traffic, start: Start) -> None:
@@ -158,7 +159,8 @@ class Attempt:
         self.stops: tuple[str, ...] = ()
         self.sent = False
         self.ended = False
-        self.began = exchange.now()
+        self.underway, exchange.underway = exchange.underway, None
+        self.began = exchange.now() if self.underway is None else exchange.began
         self.limit = min(self.began + self._allowed(), exchange.deadline)
         self.record = AttemptRecord(
             channel=start.candidate.channel.name,
@@ -319,11 +321,12 @@ class Attempt:
         )
         upstream = self.speaker.signed(channel, key, upstream, exchange.wall + exchange.now() - exchange.began)
         self.sent = True
-        await attempted(exchange, channel.name, self.candidate.model)
+        if self.underway is None:
+            await attempted(exchange, channel.name, self.candidate.model)
         patience = self._patience()
         if exchange.sent_upstream is None:
             exchange.sent_upstream = exchange.now()
-        return await self.pool.request(
+        return await (self.underway or self.pool.request)(
             origin(channel.base_url, channel.http2, channel.verify_tls),
             upstream.method,
             upstream.target,

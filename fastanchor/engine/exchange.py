@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from fastanchor.core.call import Call
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fastanchor.dialects.contract import Dialect
     from fastanchor.dialects.relay import Relay
     from fastanchor.dialects.splice import Transcript
+    from fastanchor.engine.upstreams import Response
     from fastanchor.store.admission import Admission
     from fastanchor.store.limiter import Ticket
     from fastanchor.wire.message import Request
@@ -62,6 +63,7 @@ class Exchange:
         "sent_upstream",
         "served_model",
         "status",
+        "underway",
         "usage",
         "wall",
         "world",
@@ -103,6 +105,7 @@ class Exchange:
         self.answer_bytes = 0
         self.half: Transcript | None = None  # of a stream that broke: what its client has
         self.carrier: Relay | None = None  # what brings the streamed answer
+        self.underway: Callable[..., Awaitable[Response]] | None = None  # hears an attempt that a lane has begun
         self.held_by = ""  # the channel that has the conversation's state, when only one can go on with it
 
     @property

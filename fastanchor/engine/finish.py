@@ -19,6 +19,8 @@ from fastanchor.policy.plan import Plan
 def begin(exchange: Exchange, plan: Plan, traffic: Traffic) -> list[Start]:
     """What the plan starts now. What stood before it in rank and could not be started is noted as skipped."""
     now = exchange.now()
+    if exchange.underway is not None and not plan.started:
+        return [plan.under_way(exchange.began), *traffic.steps(plan, now)]
     starts = traffic.steps(plan, now)
     for start in starts:
         if start.why == "first":

@@ -16,6 +16,7 @@ from random import Random
 
 import trio
 
+from fastanchor._speedups.express import EXPRESS
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.principal import Principal
 from fastanchor.core.receipt import Receipt
@@ -33,6 +34,7 @@ from fastanchor.engine.content import content
 from fastanchor.engine.conversations import Conversations
 from fastanchor.engine.deliver import Delivery
 from fastanchor.engine.exchange import Exchange
+from fastanchor.engine.express import Express
 from fastanchor.engine.headers import Fields, fault_headers, id_headers
 from fastanchor.engine.identify import identify
 from fastanchor.engine.objects import Objects
@@ -47,6 +49,7 @@ from fastanchor.store.limiter import Strangers
 from fastanchor.wire import errors as wire
 from fastanchor.wire.coding import DecodingLimits
 from fastanchor.wire.message import Reply, Request
+from fastanchor.wire.pool import Pool
 
 log = logging.getLogger("fastanchor")
 
@@ -112,6 +115,7 @@ class Gateway:
         self.candidates = Candidates()
         self.now: Callable[[], float] | None = None  # the run's clock, known from the first request on
         self.in_flight = 0
+        self.express = Express(self, pool) if EXPRESS and isinstance(pool, Pool) else None
         self._prefix = secrets.token_hex(6)
         self._count = 0
 
@@ -193,9 +197,9 @@ class Gateway:
             await self._tell(exchange, reply, Fault(Kind.INTERNAL_ERROR))
         finally:
             self.in_flight -= 1
-            self._close(exchange)
+            self.close(exchange)
 
-    def _close(self, exchange: Exchange) -> None:
+    def close(self, exchange: Exchange) -> None:
         """Settle and account, in every ending."""
         if exchange.status == 0:
             exchange.status = 499 if exchange.ending == Kind.CLIENT_GONE.value else 500
@@ -227,6 +231,18 @@ class Gateway:
         if keeper is not None and not keeper.keeps(exchange):
             keeper = None
         await Delivery(exchange, self._plan(exchange, route, found), self.pool, self.traffic, reply, keeper).run()
+        if self.express is not None:
+            self.express.teach(exchange, found)
+
+    async def go_on(self, exchange: Exchange, reply: Reply) -> None:
+        """End a request that a lane has begun (see `express`)."""
+        await self._accounted(exchange, reply, self._go_on)
+
+    async def _go_on(self, exchange: Exchange, reply: Reply) -> None:
+        route = exchange.world.route(exchange.asked.model)
+        exchange.deadline = exchange.began + route.deadline
+        plan = self._plan(exchange, route, self._found(exchange, route))
+        await Delivery(exchange, plan, self.pool, self.traffic, reply).run()
 
     def _found(self, exchange: Exchange, route: Route) -> list[Candidate]:
         """Who can serve the call; nobody when tokens are to be counted by estimate."""

@@ -81,6 +81,12 @@ def _keyed(pepper: bytes) -> blake2b:
     return blake2b(key=pepper, digest_size=16)
 
 
+def digest(request: Request, pepper: bytes) -> bytes:
+    """Of the key that a request carries, b"" when it carries none. Raises as `credential`."""
+    key = credential(request, gemini=False)
+    return b"" if key is None else _digest(key, pepper)
+
+
 def _digest(key: bytes, pepper: bytes) -> bytes:
     found = _keyed(pepper).copy()  # half as dear as a new one
     found.update(key)

@@ -76,6 +76,10 @@ class Breaker:
 
     def succeeded(self, now: float) -> None:
         """A first content has come."""
+        if self.open_until is None:
+            self._in_row = 0
+            self._recent.append(False)
+            return
         state = self.state(now)
         if state is State.OPEN:
             return

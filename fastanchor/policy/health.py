@@ -79,6 +79,18 @@ class ChannelState:
         known = self.keys.get(key)
         return known is not None and known.refused and known.until > now
 
+    def answered(self, key: int, first_token: float | None, now: float) -> None:
+        """See `Health.answered`."""
+        self.breaker.succeeded(now)
+        self.concurrency.answered()
+        self.retries.deposit()
+        if first_token is not None:
+            self.latency.observe(first_token, now)
+        known = self.keys.get(key)
+        if known is not None:
+            known.park = PARK_AUTH
+            known.refused = False
+
     def expected(self, now: float) -> float:
         """Seconds until a first token, were one more request sent: peak average × requests in flight."""
         return self.latency.average(now) * (self.concurrency.in_flight + 1)
@@ -125,16 +137,7 @@ class Health:
 
     def answered(self, channel: Channel, key: int, first_token: float | None, now: float) -> None:
         """An attempt's first content came after `first_token` seconds (None: that says nothing of the channel)."""
-        state = self.of(channel)
-        state.breaker.succeeded(now)
-        state.concurrency.answered()
-        state.retries.deposit()
-        if first_token is not None:
-            state.latency.observe(first_token, now)
-        known = state.keys.get(key)
-        if known is not None:
-            known.park = PARK_AUTH
-            known.refused = False
+        self.of(channel).answered(key, first_token, now)
 
     def completed(self, channel: Channel) -> None:
         """An answer came to its end."""

@@ -152,6 +152,18 @@ def demand(call: Call, terms: Terms, card: ModelCard | None) -> Demand:
     return Demand(tokens, _price(card, prompt, output, terms.markup), held if generates else None)
 
 
+def plain_demand(prompt: int, asked: int, terms: Terms, card: ModelCard | None) -> Demand:
+    """As `demand` for one answer of at most `asked` tokens (-1: nothing was asked), under terms without
+    `max_tokens`. Raises as `demand`."""
+    output = asked if asked >= 0 else _output(None, card)
+    tokens = prompt + output
+    if tokens > terms.tightest:
+        if prompt > terms.tightest or asked >= 0:
+            raise _too_large(min(tokens, MOST), terms)
+        tokens, output = terms.tightest, terms.tightest - prompt
+    return Demand(tokens, _price(card, prompt, output, terms.markup))
+
+
 def _price(card: ModelCard | None, prompt: int, output: int, markup: int) -> int:
     """What so much costs at most: as `pricing.cost`, with every token in the dearest place it may turn up in."""
     if card is None or not card.prices:

@@ -251,6 +251,10 @@ class Plan:
             return max(keys, key=lambda w: rendezvous(key, str(w.candidate.key), 1.0))
         return keys[0]
 
+    def under_way(self, began: float) -> Start:
+        """The first attempt, at the candidate of the lowest rank, was begun without the plan."""
+        return self._start(min(self.waiting, key=lambda waiting: waiting.candidate.rank), "first", began)
+
     def _start(self, waiting: Waiting, why: str, now: float) -> Start:
         self.waiting.remove(waiting)
         attempt = self.started

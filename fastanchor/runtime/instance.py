@@ -31,7 +31,9 @@ log = logging.getLogger("fastanchor")
 
 DEMO = "demo provider"
 DEMO_ADDRESS = "127.0.0.1:0"
-COMPILED = ("bucket", "http1", "http1_chunked", "line", "peek", "reactor", "sse", "translate")
+COMPILED = (
+    "bucket", "chat_facts", "express", "http1", "http1_chunked", "line", "peek", "reactor", "sse", "tally", "translate",
+)
 FIXED = ("listen", "workers", "state_dir", "limits", "ledger")
 """Settings of the server that are read once, at the start."""
 

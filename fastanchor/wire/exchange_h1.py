@@ -31,11 +31,12 @@ from .link import BROKEN, DeadlinePassed, Link
 from .message import OWN_FIELDS, Headers, Upgraded
 
 if TYPE_CHECKING:
-    from .server_h1 import Connection
+    from .server_h1 import Connection, Lane
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE = b"connection: close\r\n"
 KEEP_ALIVE = b"connection: keep-alive\r\n"
+SPARE_LESSONS = 2
 UPGRADE = b"connection: upgrade\r\nupgrade: websocket\r\n"
 CHUNKED = b"transfer-encoding: chunked\r\n"
 
@@ -87,6 +88,18 @@ class H1Request:
 
     def __repr__(self) -> str:
         return f"<{self.method.decode('ascii')} {self.path.decode('ascii')} from {self.peer}>"
+
+    @property
+    def teachable(self) -> bool:
+        """Whether it is worth while that its connection learns its head: it has brought others, and what was learnt
+        before was of use."""
+        connection = self._connection
+        guest = connection.guest
+        return connection.served > 1 if guest is None else guest.lessons <= guest.taken + SPARE_LESSONS
+
+    def learn(self, lane: Lane) -> bool:
+        """Let requests with this head be served by `lane` from now on, where that can be."""
+        return self.version == b"1.1" and self._decoder is None and self._connection.learn(lane)
 
     def get(self, name: bytes) -> bytes | None:
         if self._first is None:

@@ -81,28 +81,80 @@ class Pool:
             if found is not None and not isinstance(found, Link):
                 return found
             connection = await self._place(origin, found, connect_timeout)
+        if connection is not None and not connection.link.handle.silent():
+            connection = self._living(connection)
+        return await self._ask(
+            connection, origin, method, target, headers, body,
+            connect_timeout=connect_timeout, first_byte_timeout=first_byte_timeout,
+        )  # fmt: skip
+
+    async def _ask(
+        self,
+        connection: ClientConnection | None,
+        origin: Origin,
+        method: bytes,
+        target: bytes,
+        headers: Headers,
+        body: bytes,
+        unsent: bytes | None = None,
+        *,
+        connect_timeout: float,
+        first_byte_timeout: float | None,
+    ) -> Response:
+        """Ask on `connection`, or a new one. With `unsent` this much is still to be sent of what began without us."""
         try:
             head = compose(origin, method, target, headers, body)
-            if connection is not None and not connection.link.handle.silent():
-                connection = self._living(connection)
             while True:
                 fresh = connection is None or connection.used == 0
                 if connection is None:
                     connection = ClientConnection(origin, await self._dialer.dial(origin, connect_timeout))
                 try:
-                    answer, rest = await connection.ask(head, body, within=first_byte_timeout)
+                    if unsent is None:
+                        answer, rest = await connection.ask(head, body, within=first_byte_timeout)
+                    else:
+                        answer, rest = await connection.ask(b"", unsent, within=first_byte_timeout)
                     break
                 except ResetBeforeResponse:
                     if fresh:
                         raise
                     connection.link.close()
-                    connection = None
+                    connection = unsent = None
         except BaseException:
             if connection is not None:
                 connection.link.close()
             self._roster.leave(origin, None, trio.current_time())
             raise
         return Response(self, connection, answer, rest, reused=not fresh, for_head=method == b"HEAD")
+
+    def idle(self, origin: Origin) -> ClientConnection | None:
+        """An idle connection over a plain socket, for a caller who sends and hears by itself. It gives it back with
+        `take_back`, or lets `go_on` read the response."""
+        connection = self._roster.take(origin)
+        if connection is None:
+            return None
+        if connection.link.handle.silent() and type(connection.link) is Link:
+            return connection
+        self._roster.leave(origin, connection, trio.current_time())  # whoever takes it next looks at it again
+        return None
+
+    async def go_on(
+        self,
+        connection: ClientConnection,
+        unsent: bytes,
+        origin: Origin,
+        method: bytes,
+        target: bytes,
+        headers: Headers,
+        body: bytes,
+        *,
+        connect_timeout: float,
+        first_byte_timeout: float | None,
+    ) -> Response:
+        """As `request`, of a request that was sent on `connection` (from `idle`), but for `unsent`."""
+        return await self._ask(
+            connection, origin, method, target, headers, body, unsent,
+            connect_timeout=connect_timeout, first_byte_timeout=first_byte_timeout,
+        )  # fmt: skip
 
     async def upload(
         self,

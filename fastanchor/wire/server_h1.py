@@ -11,11 +11,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import re
 import socket
 from typing import Protocol
 
 import trio
 
+from fastanchor._speedups.express import EXPRESS, Guest
 from fastanchor._speedups.http1 import BadMessage, RequestHead, parse_request, response_head
 
 from .errors import BadRequest, ClientGone
@@ -28,6 +30,7 @@ from .occupancy import Occupancy, alone
 
 logger = logging.getLogger(__name__)
 
+LENGTH = re.compile(rb"(?i)(?<=\r\ncontent-length: )[1-9][0-9]{0,5}(?=\r\n)")
 
 IDLE_GRACE = 1.0
 """Seconds for which an idle connection outlives the start of a drain. Its client does not know of it yet: closing under
@@ -70,6 +73,27 @@ class Drain:
             connection.hurry(seconds)
 
 
+class Lane(Protocol):
+    """Who serves a guest's requests: see `_speedups.express`, and what the connection itself asks of it."""
+
+    def begin(self, guest: Guest, body: bytes) -> bool:
+        """Take a request on, or not."""
+
+    def end(self, guest: Guest, body: bytes, keep_alive: bool) -> bool:
+        """Answer it, or not."""
+
+    def go_on(self, guest: Guest) -> Handler:
+        """Who serves the request that the guest was at."""
+
+    def abandon(self, guest: Guest) -> None:
+        """The connection ends while the guest is at a request."""
+
+
+def express_failed(error: BaseException) -> None:
+    """A bug of ours: the request is served in the ordinary way."""
+    logger.error("a request could not be served within the reactor", exc_info=error)
+
+
 class Connection:
     """One client. Requests and replies reach the socket through it."""
 
@@ -78,7 +102,9 @@ class Connection:
         "drain",
         "ending",
         "gone",
+        "guest",
         "handler",
+        "head",
         "idle",
         "limits",
         "link",
@@ -115,6 +141,8 @@ class Connection:
         self.serving = False  # a handler is running
         self.ending = False  # no further request on this connection
         self.gone = False  # the peer hung up
+        self.guest: Guest | None = None  # serves what is like a request that was served before
+        self.head = b""  # of the request that is being served, as it came
 
     async def run(self) -> None:
         """Serve until the connection ends, and close it."""
@@ -127,6 +155,9 @@ class Connection:
         finally:
             if self.drain is not None:
                 self.drain.connections.discard(self)
+            if self.guest is not None and self.guest.busy:
+                self.guest.give_up()
+                self.guest.lane.abandon(self.guest)
             self.link.close()
 
     async def _serve(self) -> None:
@@ -152,7 +183,7 @@ class Connection:
             self.idle = True
             link.deadline = link.now() + (limits.idle if self.served else limits.head_deadline)
             try:
-                self.buffer = await link.recv()
+                self.buffer = await (link.recv() if self.guest is None else self._unlike(self.guest))
             except DeadlinePassed:
                 if not self.last:
                     hit("idle" if self.served else "head_deadline")
@@ -163,8 +194,47 @@ class Connection:
             head = await self._rest_of_head()
         link.deadline = math.inf
         if head is not None:
+            self.head = self.buffer[: head.size]
             self.buffer = self.buffer[head.size :]
         return head
+
+    async def _unlike(self, guest: Guest) -> bytes:
+        """The next bytes that are not for the guest, or the request that it is at and cannot end by itself."""
+        link = self.link
+        guest.rest_in(True)
+        try:
+            while True:
+                try:
+                    data = await link.recv()
+                except DeadlinePassed:
+                    if not guest.busy:
+                        raise
+                    guest.give_up()
+                    continue
+                rest = guest.rest
+                if rest == b"":
+                    return data
+                guest.rest = b""
+                if rest is None:
+                    return b""
+                await link.send(rest, self.limits.write_stall)
+                link.deadline = link.now() + self.limits.idle
+                guest.rest_in(True)
+        finally:
+            guest.rest_in(False)
+
+    def learn(self, lane: Lane) -> bool:
+        """Let requests with the head of this one be served by `lane`. False: this is no such connection or head."""
+        guest = self.guest
+        if guest is None:
+            if not EXPRESS or type(self.link) is not Link:
+                return False
+            guest = self.guest = Guest(self.link.handle, self, express_failed)
+        around = LENGTH.split(self.head)
+        if len(around) != 2:
+            return False
+        guest.learn(around[0], around[1], lane)
+        return True
 
     async def _rest_of_head(self) -> RequestHead | None:
         """A head that did not come in one piece; BadMessage(408) when it takes too long."""
@@ -187,9 +257,13 @@ class Connection:
     async def _answer(self, head: RequestHead) -> None:
         """Run the handler on one request, and see both messages to their end."""
         self.served += 1
-        if self.gone:  # it left before anybody looked at the request
+        guest = self.guest
+        handler = self.handler if guest is None or not guest.busy else guest.lane.go_on(guest)
+        if self.gone:
             self.ending = True
-            return
+            if handler is self.handler:  # it left before anybody looked at the request
+                return
+            self.scope.cancel()
         if not head.keep_alive:
             self.ending = True
         elif self.served >= self.limits.requests:
@@ -199,7 +273,7 @@ class Connection:
         reply = H1Reply(self, request)
         self.serving = True
         try:
-            await self.handler(request, reply)
+            await handler(request, reply)
         except Exception as error:
             await self._failed(request, reply, unwrapped(error))
         except BaseException:
@@ -269,11 +343,15 @@ class Connection:
             self.gone = True
             if self.serving:
                 self.scope.cancel()
+            elif self.guest is not None and self.guest.busy:
+                self.guest.give_up()
 
     def end_if_idle(self) -> None:
         """The listener drains: a request that is on its way already is still answered, then nobody waits."""
         if self.idle:
             self.link.deadline = min(self.link.deadline, trio.current_time() + IDLE_GRACE)
+        elif self.guest is not None and self.guest.busy:
+            self.guest.give_up()
 
     def hurry(self, seconds: float) -> None:
         """Keep an idle connection for so long at most."""

@@ -18,6 +18,7 @@ from fastanchor.engine.gateway import Gateway
 from fastanchor.settings.secrets import key_digest
 from fastanchor.wire.listen import bind, serve
 from fastanchor.wire.pool import Pool
+from fastanchor.wire.server_h1 import Drain
 from tests.kit.secure import Secure
 
 PEPPER = b"pepper for tests"
@@ -30,6 +31,7 @@ class Running:
     gateway: Gateway
     port: int
     pool: Pool
+    drain: Drain
     receipts: list[Receipt] = field(default_factory=list)
 
     @property
@@ -58,8 +60,9 @@ async def running(
             )
             async with trio.open_nursery() as nursery:
                 await nursery.start(pool.run)
-                await nursery.start(partial(serve, tls=tls and tls.server), listener, gateway)
-                yield Running(gateway, listener.getsockname()[1], pool, receipts)
+                drain = Drain()
+                await nursery.start(partial(serve, listener, gateway, drain=drain, tls=tls and tls.server))
+                yield Running(gateway, listener.getsockname()[1], pool, drain, receipts)
                 nursery.cancel_scope.cancel()
     finally:
         listener.close()

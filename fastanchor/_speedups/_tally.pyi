@@ -1,0 +1,1 @@
+from fastanchor._speedups._tally_pure import Histogram as Histogram
