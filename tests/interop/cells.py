@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any, TypeAlias
 
 import orjson
@@ -17,6 +19,7 @@ from fastanchor.core.events import Counted, Event, Failed, Finish, Stop
 from fastanchor.core.usage import Usage
 from fastanchor.dialects import registry, relay
 from fastanchor.dialects.contract import Answering
+from fastanchor.providers import classify
 from tests.dialects.chat_kit import said
 
 Json: TypeAlias = dict[str, Any]
@@ -83,6 +86,37 @@ def events_of(name: str, body: bytes) -> list[Event]:
     return decoder.feed(body) + decoder.end()
 
 
+def split(body: bytes, seed: str) -> list[bytes]:
+    """The body as a network might bring it: in pieces of any size, the same every time."""
+    random, cuts = Random(seed), [0]
+    while cuts[-1] < len(body):
+        cuts.append(cuts[-1] + random.choice((1, 2, 3, random.randrange(4, 64), random.randrange(64, 4096))))
+    return [body[start:end] for start, end in pairwise(cuts)]
+
+
+def errors(root: Path) -> list[str]:
+    """Every recorded answer whose status says that it is an error: `error-STATUS….json`."""
+    return sorted(str(path.relative_to(root)) for path in root.glob("*/*error-4??*.json"))
+
+
+def refused(name: str, body: bytes, client: str) -> tuple[int, bytes]:
+    """What a client is told of a recorded error: its status and its body."""
+    status = int(name.partition("error-")[2][:3])
+    fault = classify.from_answer(status, lambda _: None, body, source_of(name), 0.0)
+    told = (fault.row.anthropic_status if client == "anthropic" else 0) or fault.status
+    return told, registry.dialect(client).fault(fault, "req_1")
+
+
+def message_of(body: bytes) -> str:
+    error = orjson.loads(body)["error"]
+    return str(error["message"])
+
+
+def family(dialect: str) -> str:
+    """Dialects of one family tell errors in the same words."""
+    return dialect.partition("_")[0]
+
+
 def translated(name: str, body: bytes, client: str) -> tuple[bytes, bytes]:
     """The answer in the client's dialect, and its content type."""
     stream = is_stream(name)
@@ -93,7 +127,7 @@ def translated(name: str, body: bytes, client: str) -> tuple[bytes, bytes]:
     if not stream:
         return relay.whole(source, target, body, answering), b"application/json"
     carrier = relay.translate(source, target, call, answering)
-    out = b"".join(carrier.feed(body[at : at + 499]) for at in range(0, len(body), 499)) + carrier.end()
+    out = b"".join(map(carrier.feed, split(body, f"{name} {client}"))) + carrier.end()
     if carrier.fault is not None:
         out += relay.fault_event(carrier, target, carrier.fault, "req_1")
     return out, target.stream_type(call)

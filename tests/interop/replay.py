@@ -15,10 +15,10 @@ class Replay:
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self.answers: list[tuple[bytes, bytes]] = []
+        self.answers: list[tuple[int, bytes, bytes]] = []
 
-    def add(self, body: bytes, content_type: bytes) -> str:
-        self.answers.append((body, content_type))
+    def add(self, body: bytes, content_type: bytes, status: int = 200) -> str:
+        self.answers.append((status, body, content_type))
         return f"answer-{len(self.answers) - 1}"
 
 
@@ -35,8 +35,8 @@ class Handler(BaseHTTPRequestHandler):
         assert isinstance(self.server, Server)
         asked = orjson.loads(self.rfile.read(int(self.headers["content-length"])))
         model = asked.get("model") or self.path.split("/models/")[1].split(":")[0]
-        body, kind = self.server.replay.answers[int(model.rpartition("-")[2])]
-        self.send_response(200)
+        status, body, kind = self.server.replay.answers[int(model.rpartition("-")[2])]
+        self.send_response(status)
         self.send_header("content-type", kind.decode())
         self.send_header("content-length", str(len(body)))
         self.end_headers()

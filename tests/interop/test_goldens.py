@@ -32,6 +32,7 @@ pytestmark = [
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden"
 NAMES = cells.names(RECORDINGS) if RECORDINGS.is_dir() else []
+ERRORS = cells.errors(RECORDINGS) if RECORDINGS.is_dir() else []
 
 UNREADABLE = {
     # recordings that their own library reads wrongly or not at all: our decoder's reading was checked by hand
@@ -109,6 +110,25 @@ def test_the_clients_own_library_reads_it(recordings: Path, replay: Replay, name
     compare(name, events, client, told_by(replay, name, body, client))
 
 
+@pytest.mark.parametrize("client", cells.CLIENTS)
+@pytest.mark.parametrize("name", ERRORS)
+def test_the_clients_own_library_raises_a_recorded_error(
+    recordings: Path, replay: Replay, name: str, client: str
+) -> None:
+    """The provider's own words where it judged the request, the gateway's where the failure is the provider's."""
+    body = (recordings / name).read_bytes()
+    status, told = cells.refused(name, body, client)
+    with pytest.raises(RAISED[client]) as caught:
+        judge(client, False, replay.url, replay.add(told, b"application/json", status))  # type: ignore[no-untyped-call]
+    assert getattr(caught.value, "status_code", getattr(caught.value, "code", 0)) == status
+    own = cells.message_of(body)
+    if status == 400:
+        assert cells.message_of(told) == own
+        assert (told == body) == (cells.family(client) == cells.family(cells.source_of(name)))
+    else:
+        assert own not in str(caught.value)
+
+
 def compare(name: str, events: list[Event], client: str, told: dict[str, Any]) -> None:
     """What a library said against what it must say."""
     choices, losses = cells.expected(events, client)
@@ -155,6 +175,9 @@ def table(root: Path) -> str:
         body = (root / name).read_bytes()
         events = cells.events_of(name, body)
         lines.append(f"| {name} | {' | '.join(_cell(events, name, client) for client in cells.CLIENTS)} |")
+    for name in cells.errors(root):
+        told = (cells.refused(name, (root / name).read_bytes(), client) for client in cells.CLIENTS)
+        lines.append(f"| {name} | {' | '.join(f'status {status}' for status, _ in told)} |")
     return "\n".join(lines) + "\n"
 
 
