@@ -14,10 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastanchor._speedups import compiled
+from fastanchor._speedups._sse_pure import UNCLOSED
 
 if TYPE_CHECKING or not compiled("sse"):
     from fastanchor._speedups._sse_pure import Data, Decoder, Event, EventTooLarge, Marks, Scanner, data_of, parse
 else:
     from fastanchor._speedups._sse import Data, Decoder, Event, EventTooLarge, Marks, Scanner, data_of, parse
 
-__all__ = ["Data", "Decoder", "Event", "EventTooLarge", "Marks", "Scanner", "data_of", "parse"]
+__all__ = ["UNCLOSED", "Data", "Decoder", "Event", "EventTooLarge", "Marks", "Scanner", "data_of", "parse"]

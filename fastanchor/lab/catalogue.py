@@ -23,16 +23,11 @@ class Promise(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A fault and its promise, another one for plain answers where `plain` is set. `patient`: it shows only after a
-    time-out, so that hedging decides how long it takes."""
+    """A fault and its promise. `patient`: it shows only after a time-out, so that hedging decides how long it takes."""
 
     fault: Fault
     promise: Promise
     patient: bool = False
-    plain: Promise | None = None
-
-    def promised(self, *, stream: bool) -> Promise:
-        return self.promise if stream or self.plain is None else self.plain
 
 
 def _words(words: str, promise: Promise, *, name: str = "", patient: bool = False) -> Case:
@@ -102,7 +97,7 @@ CATALOGUE: tuple[Case, ...] = (
     _words("end0", Promise.HIDDEN, name="end before content"),
     _words("stall0", Promise.HIDDEN, name="stall before content", patient=True),
     # after the first content
-    Case(Fault("bad event in the midst", "malformed15"), Promise.WHOLE, plain=Promise.HIDDEN),
+    _words("malformed15", Promise.RESCUED, name="bad event in the midst"),
     _words("nodone", Promise.WHOLE, name="no terminal marker"),
     _words("nousage", Promise.WHOLE, name="no usage"),
     _words("cut1", Promise.RESCUED),

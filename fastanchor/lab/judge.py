@@ -64,7 +64,7 @@ def text_of(body: bytes, *, stream: bool) -> str:
 def complaints(case: Case, setting: Setting, outcome: Outcome) -> list[str]:
     """Every promise that was broken."""
     found = told(outcome.reply)
-    promise = case.promised(stream=setting.stream)
+    promise = case.promise
     wrong = [] if _kept(promise, setting, found) else [f"promised was {promise.name.lower()}"]
     if found == "whole" and _text(outcome, setting) != setting.text:
         wrong.append("another text than the provider's")
@@ -110,7 +110,7 @@ def _longest(case: Case, setting: Setting) -> float:
     """Seconds: with another channel a failure costs what it takes to be seen, a silent channel what the hedge waits;
     nothing outlasts the deadline."""
     hedge = setting.route.hedge
-    hidden = case.promised(stream=setting.stream) is Promise.HIDDEN
+    hidden = case.promise is Promise.HIDDEN
     if not hidden or not setting.others or setting.route.attempts < 2:
         return setting.route.deadline + SLACK
     if not case.patient:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from fastanchor.core.events import Stop
 from fastanchor.core.faults import Kind
+from fastanchor.dialects.openai_chat.decode import ChatDecoder
 from fastanchor.dialects.openai_chat.observe import ChatObserver
 from tests.conftest import RECORDINGS
-from tests.dialects.chat_kit import chunk, cut, frames, observed, pieces, sdk_streamed
+from tests.dialects.chat_kit import chunk, cut, decoded, frames, observed, pieces, sdk_streamed, texts
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
 STREAMS = [
@@ -231,6 +232,16 @@ def test_data_that_is_no_json_is_a_fault_where_it_is_looked_at() -> None:
     assert observer.fault.kind is Kind.MALFORMED_ANSWER
 
 
+@pytest.mark.parametrize("word", [b"ping", b"PROCESSING", b": hello"])
+def test_a_word_in_the_midst_that_is_no_chunk_is_left_out(word: bytes) -> None:
+    events = [frames(chunk({"content": text}), done=False) for text in "ab"]
+    end = frames(chunk(reason="stop"))
+    out = observed(ChatObserver(asked=True), [events[0], b"data: " + word + b"\n\n", events[1], end])
+    assert out == events[0] + events[1] + end
+    said_too = decoded(ChatDecoder(), [events[0], b"data: " + word + b"\n\n", events[1], end])
+    assert texts(said_too) == "ab"
+
+
 def test_an_event_beyond_the_cap_is_a_fault() -> None:
     observer = ChatObserver(asked=True)
     piece = b"data: " + b"x" * (1024 * 1024)
@@ -276,12 +287,12 @@ CUT_OFF = b'data: {"id":"x","choices":[{"index":0,"delta":{"content":"lor\n\n'
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
-def test_an_event_that_is_cut_off_in_the_midst_is_left_out(size: int) -> None:
+def test_an_event_that_is_cut_off_in_the_midst_ends_the_answer(size: int) -> None:
     first, second, last = (
         frames(one, done=False) for one in (chunk({"content": "a"}), chunk({"content": "b"}), chunk(reason="stop"))
     )
-    done = b"data: [DONE]\n\n"
     observer = ChatObserver(asked=True)
-    sent = first + second + CUT_OFF + last + done
-    assert observed(observer, pieces(sent, size)) == first + second + last + done
-    assert (observer.complete, observer.fault) == (True, None)
+    sent = first + second + CUT_OFF + last + b"data: [DONE]\n\n"
+    assert observed(observer, pieces(sent, size)) == first + second
+    assert observer.fault is not None
+    assert (observer.complete, observer.fault.kind) == (False, Kind.MALFORMED_ANSWER)

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from fastanchor._speedups.pump import Middle
-from fastanchor._speedups.sse import Marks, Scanner, parse
+from fastanchor._speedups.sse import UNCLOSED, Marks, Scanner, parse
 from fastanchor.core.events import Stop
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.usage import Usage
@@ -29,6 +29,7 @@ _SAYING = ("text", "thinking", "partial_json")
 _WEIGHTY = (b'"message_', b'"error"', b"event: error", b"[DONE]")
 _UNCOUNTED = (b'"content_block_start"', b'"signature_delta"')
 _WEIGHTY_BITS = (1 << len(_WEIGHTY)) - 1
+_WATCHED = _WEIGHTY_BITS | UNCLOSED  # what bears something, and what is no whole JSON
 _EARLY = (*_WEIGHTY, b'"content_block_delta"')
 _DELTA_BIT = 1 << len(_WEIGHTY)
 _LATE = (*_WEIGHTY, *_UNCOUNTED)
@@ -45,7 +46,7 @@ class MessagesObserver:
         self.fault: Fault | None = None
         self._done = done
         self._counters = Counters()
-        self._scanner = Scanner(_EARLY)
+        self._scanner = Scanner(_EARLY, unclosed=True)
         self._begun = False
         self._finished = False
         self._late = False
@@ -108,13 +109,13 @@ class MessagesObserver:
 
     def _settle(self) -> None:
         """Content has been seen: from now on most events need not be looked at."""
-        held, self._scanner, self._late = self._scanner.tail(), Scanner(_LATE), True
+        held, self._scanner, self._late = self._scanner.tail(), Scanner(_LATE, unclosed=True), True
         self._scanner.feed(held)  # it holds no whole event, so none comes out
 
     def _judged(self, whole: bytes, marks: Marks) -> bytes:
         """What of these events may be forwarded."""
         for start, end, mask in marks:
-            if self.started and not mask & _WEIGHTY_BITS:
+            if self.started and not mask & _WATCHED:
                 continue
             frame = parse(whole[start:end])
             self._event(frame.event, frame.data or whole[start:end].strip())

@@ -88,7 +88,7 @@ class GeminiObserver:
         data, self._space = self._space + data, b""
         kind = framing(data)
         if kind == "sse":
-            self._events = sse.Scanner(NEEDLES, measure=MEASURE, max_event=MAX_DOCUMENT)
+            self._events = sse.Scanner(NEEDLES, measure=MEASURE, unclosed=True, max_event=MAX_DOCUMENT)
         elif kind == "array":
             self._elements = Elements()
         else:

@@ -19,7 +19,7 @@ from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.usage import Usage
 from fastanchor.dialects.openai_chat.choice import Broken, ChoiceReader
 from fastanchor.dialects.openai_chat.documents import load, rows, text
-from fastanchor.dialects.openai_chat.observe import is_error
+from fastanchor.dialects.openai_chat.observe import is_cut, is_error
 from fastanchor.dialects.openai_chat.usage import chunk_usage
 from fastanchor.providers.classify import from_event
 
@@ -85,7 +85,8 @@ class ChatDecoder:
         try:
             document = load(data)
         except ValueError:
-            self._fail(Fault(Kind.MALFORMED_ANSWER))
+            if not self._choices or is_cut(data):
+                self._fail(Fault(Kind.MALFORMED_ANSWER))
             return
         for chunk in [document] if isinstance(document, dict) else rows(document):
             if is_error(frame.event, chunk):

@@ -4,7 +4,8 @@ Until the first content every event is parsed, for it decides when the answer is
 needle in them are: usage, a finish reason, an error, `[DONE]`. The text of the answer never stays here.
 
 - A usage chunk (`choices: []`) that the client did not ask for is taken out; usage in any other chunk stays.
-- An error, in a frame of its own or beside `choices` (OpenRouter), ends the forwarding before that frame.
+- An error, in a frame of its own or beside `choices` (OpenRouter), ends the forwarding before that frame, and so does
+  a chunk that was cut off within its frame.
 - A stream is whole after `[DONE]`, or at its clean end if every choice has finished; `[DONE]` is then supplied. A last
   frame without its blank line counts when its JSON is whole, and gets the blank line that client libraries need.
 - A whole answer in place of a stream is framed as one chunk.
@@ -152,7 +153,7 @@ class ChatObserver:
     def _judge(self, raw: bytes) -> _Verdict:
         event = _document(raw)
         if event is None:
-            if self.started:  # one bad event in the midst costs its few words, not the answer
+            if self.started and not is_cut(parse(raw).data or raw):
                 return _Verdict.DROP
             self.fault = Fault(Kind.MALFORMED_ANSWER)
             return _Verdict.FAIL
@@ -212,6 +213,12 @@ def _document(raw: bytes) -> tuple[bytes, Any] | None:
         return event.event, load(data)
     except ValueError:
         return None
+
+
+def is_cut(data: bytes) -> bool:
+    """Whether data that is no JSON was to be some: words of the answer may be lost with it. Anything else (a server's
+    word to keep the connection open) says nothing, and is no loss."""
+    return data.lstrip()[:1] in (b"{", b"[")
 
 
 def is_error(name: bytes, chunk: dict[str, Any]) -> bool:

@@ -1,10 +1,10 @@
 """Watches a Responses stream on its way through: byte-exact, in constant memory.
 
 Until the first delta every event is read, so that an early failure is seen before anything is promised to the client;
-after it only events that can end the answer. The stream is whole with `response.completed` or `response.incomplete`;
-nothing that follows them is forwarded (OpenRouter adds a `[DONE]` that this API does not have). An error ends the
-forwarding before its event: the gateway tells the fault itself, once, as the failure of this response, and with the
-numbers that follow those that were forwarded.
+after it only events that can end the answer, and those that are no whole JSON. The stream is whole with
+`response.completed` or `response.incomplete`; nothing that follows them is forwarded (OpenRouter adds a `[DONE]` that
+this API does not have). An error ends the forwarding before its event: the gateway tells the fault itself, once, as the
+failure of this response, and with the numbers that follow those that were forwarded.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from fastanchor.providers.classify import from_event
 BYTES_PER_TOKEN = 4
 _ENDS = (*(b'"%b"' % kind.encode() for kind in ENDINGS), b'"error"', b"event: error")
 _EVERY = (b"data", b"{")
-_EVERY_BITS = 1 << len(_ENDS)  # the first bit of those needles that every event has
+_WATCHED = (1 << len(_ENDS)) - 1 | sse.UNCLOSED
+"""In a mask: the event may end the answer, or is no whole JSON."""
 
 
 class Observer:
@@ -37,7 +38,7 @@ class Observer:
         self.started = False
         self.complete = False
         self.fault: Fault | None = None
-        self._scanner = sse.Scanner(_ENDS + _EVERY, measure=b'"delta":"')
+        self._scanner = sse.Scanner(_ENDS + _EVERY, measure=b'"delta":"', unclosed=True)
 
     @property
     def response_id(self) -> str:
@@ -71,7 +72,7 @@ class Observer:
             self.fault = Fault(Kind.MALFORMED_ANSWER)
             return b""
         for start, end, mask in marks:
-            if not self.started or mask % _EVERY_BITS:
+            if not self.started or mask & _WATCHED:
                 verdict = self._judge(whole[start:end])
                 if verdict is not None:
                     return whole[: end if verdict else start]
