@@ -26,6 +26,7 @@ from fastanchor.engine.permit import permit_endpoint
 from fastanchor.engine.socket_chat import chat
 from fastanchor.engine.socket_reply import Asked, Desk, Opened, headers_of
 from fastanchor.engine.socket_responses import responses
+from fastanchor.wire.hits import hit
 from fastanchor.wire.message import Header, Reply, Request
 from fastanchor.wire.server_ws import BadHandshake, WebSocket, websocket
 from fastanchor.wire.ws_handshake import wants_websocket
@@ -96,6 +97,7 @@ async def _authenticated(desk: Desk, exchange: Exchange, socket: WebSocket, head
     with trio.move_on_after(socket.limits.handshake) as waiting:
         text = await socket.receive()
     if waiting.cancelled_caught:
+        hit("ws_auth")
         socket.close(NO_AUTH, "no auth message in time")
     if waiting.cancelled_caught or text is None:
         return False

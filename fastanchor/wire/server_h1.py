@@ -382,8 +382,11 @@ class Connection:
         self.link.deadline = trio.current_time() + self.limits.linger
         left = self.limits.linger_bytes
         with contextlib.suppress(DeadlinePassed):
-            while left > 0 and (data := await self.link.recv()):
+            while left > 0:
+                if not (data := await self.link.recv()):
+                    return
                 left -= len(data)
+        hit("linger")
 
 
 def unwrapped(error: Exception) -> Exception:

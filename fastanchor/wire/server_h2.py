@@ -168,8 +168,12 @@ class H2Connection(Session[Serving]):
         await self.sent(self.limits.linger)
         self.link.end()
         left = self.limits.linger_bytes
-        while left > 0 and (data := await self.link.recv()):
-            left -= len(data)
+        with contextlib.suppress(DeadlinePassed):
+            while left > 0:
+                if not (data := await self.link.recv()):
+                    return
+                left -= len(data)
+        hit("linger")
 
     # -- frames and events --------------------------------------------------------------------------------------------
 
@@ -268,7 +272,8 @@ class H2Connection(Session[Serving]):
         self._count(1)
         self._served += 1
         self._nursery.start_soon(self._answer, stream, name="wire.stream")
-        if self._served >= self.limits.requests:
+        if self._served == self.limits.requests:
+            hit("requests")
             self.leave()
 
     def _refuse(self, stream_id: int, error: BadMessage, *, ended: bool) -> None:
@@ -430,6 +435,8 @@ class H2Connection(Session[Serving]):
         elif now - self._leaving_since > LEAVE_AFTER:
             self._part()
         elif not self.streams and now - self._idle_since > self.limits.idle:
+            if not self._leaving:
+                hit("idle")
             self._leave_quietly()
 
     def _give_up(self, bound: str) -> None:

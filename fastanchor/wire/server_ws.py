@@ -90,6 +90,8 @@ class WebSocket:
             raise ClientGone("the WebSocket is closed")
         self._last_message = trio.current_time()
         self._put(frame(TEXT, text))
+        if self._sending + len(self._unsent) > self.limits.unsent:
+            hit("ws_unsent")
         while self._sending + len(self._unsent) > self.limits.unsent:
             await self._room.wait()
             if self.gone:

@@ -16,6 +16,7 @@ from fastanchor.engine.gateway import Gateway
 from fastanchor.wire import Pool, ServerLimits
 from fastanchor.wire.bodies import bodies
 from fastanchor.wire.errors import ClientGone
+from fastanchor.wire.hits import limit_hits
 from fastanchor.wire.limits import WSLimits
 from tests.kit.gateway import Running, channel, channels, digests, running, world
 from tests.kit.http import get, post
@@ -378,6 +379,7 @@ class TestAuth:
                 await client.write(handshake(b"/v1/ws"))
                 with trio.fail_after(60):
                     await client.read_until((4408).to_bytes(2, "big") + b"no auth message in time")
+                assert limit_hits()["ws_auth"] == 1
 
     @pytest.mark.parametrize(
         ("origin", "status"), [(b"http://evil.example", 403), (b"http://test", 101), (b"null", 403)]
@@ -437,4 +439,5 @@ async def test_a_slow_reader_stops_the_upstream() -> None:
             before = sent
             await trio.sleep(0.3)
         assert sent * 30_000 < 40 * 1024 * 1024
+        assert limit_hits()["ws_unsent"] >= 1
         await client.until("token")

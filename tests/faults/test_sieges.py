@@ -27,7 +27,7 @@ from fastanchor.lab.judge import text_of
 from tests.faults.test_attacks import memory, unchunked
 from tests.kit import attackers
 from tests.kit.attackers import CHAT, KEY
-from tests.kit.binary import Binary, fastanchor
+from tests.kit.binary import Binary, fastanchor, free_port
 from tests.kit.fire import children, until
 
 PACE = 0.05
@@ -89,6 +89,9 @@ class Besieged:
     door: str
     """The unix socket through which good clients come where the port speaks TLS; "": the port."""
 
+    attacked: int
+    """The port that the attack goes to."""
+
     async def enter(self) -> trio.SocketStream:
         if self.door:
             return await trio.open_unix_socket(self.door)
@@ -113,13 +116,15 @@ def besieged(
         pytest.skip("needs a minute")
     config = partial(CONFIG.format, tokens=int(seconds / PACE))
     if attack.__name__ != "half_handshakes":
-        with fastanchor(tmp_path, config(tls="")) as binary:
-            yield Besieged(binary, "")
+        outer = free_port()
+        listen = ("--listen", f"{attackers.own_address()}:{outer}") if attack.__name__ == "connect_only" else ()
+        with fastanchor(tmp_path, config(tls=""), *listen) as binary:
+            yield Besieged(binary, "", outer if listen else binary.port)
         return
     door = f"{tmp_path}/socket"
     tls, trust = certified(tmp_path)
     with fastanchor(tmp_path, config(tls=tls), "--listen", f"unix:{door}", trust=trust) as binary:
-        yield Besieged(binary, door)
+        yield Besieged(binary, door, binary.port)
 
 
 def certified(directory: Path) -> tuple[str, ssl.SSLContext]:
@@ -136,7 +141,7 @@ def certified(directory: Path) -> tuple[str, ssl.SSLContext]:
 @pytest.fixture
 def peaceful(seconds: int, besieged: Besieged, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Besieged]:
     with fastanchor(tmp_path_factory.mktemp("peace"), CONFIG.format(tokens=int(seconds / PACE), tls="")) as binary:
-        yield Besieged(binary, "")
+        yield Besieged(binary, "", binary.port)
 
 
 async def stream(besieged: Besieged, good: Good) -> None:
@@ -198,7 +203,7 @@ def test_good_ones_are_served_under(
 ) -> None:
     binary = besieged.binary
     workers, before, logged = children(binary, "fa worker"), besieged.memory, lines(binary)
-    command = [sys.executable, "-m", "tests.kit.attackers", attack.__name__, str(binary.port), str(seconds)]
+    command = [sys.executable, "-m", "tests.kit.attackers", attack.__name__, str(besieged.attacked), str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as attacker:
         good, others = trio.run(good_ones, besieged, peaceful)
         peak = besieged.memory
@@ -210,7 +215,8 @@ def test_good_ones_are_served_under(
             f"\n{attack.__name__}: {came_to.strip()}; p99 between events {good.gap * 1e3:.0f} ms,"
             f" in peace {others.gap * 1e3:.0f} ms; p99 of requests {percentile(good.waits) * 1e3:.0f} ms,"
             f" in peace {percentile(others.waits) * 1e3:.0f} ms; MiB {before >> 20}, at the end {peak >> 20},"
-            f" then {besieged.memory >> 20}; {lines(binary) - logged} lines logged"
+            f" then {besieged.memory >> 20}; {lines(binary) - logged} lines logged;"
+            f" {len(good.bodies)} streams and {len(good.statuses)} other requests served"
         )
     assert len(good.bodies) == STREAMS
     assert all(body.endswith(b"data: [DONE]\n\n") for body in good.bodies)

@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from fastanchor.wire import BadRequest, BodyTooLarge, ClientGone, Drain, Reply, Request, ServerLimits
 from fastanchor.wire.exchange_h2 import H2Reply
+from fastanchor.wire.hits import limit_hits
 from fastanchor.wire.limits import H2Limits
 from fastanchor.wire.occupancy import Floor, Occupancy
 from tests.kit.h2_frames import (
@@ -561,6 +562,7 @@ class TestEndings:
             await client.write(headers(5))
             assert client.goodbye == NO_ERROR
             assert client.answers()[5].status == 200
+        assert limit_hits() == {"requests": 1}
 
     async def test_a_client_that_goes_away_gets_its_answers(self) -> None:
         release = trio.Event()
@@ -584,6 +586,7 @@ class TestEndings:
             client.read()
             assert client.goodbye == NO_ERROR
             assert client.ended
+        assert limit_hits()["idle"] == 1
 
     async def test_a_stream_that_is_open_is_not_idle(self, autojump_clock: MockClock) -> None:
         stuck = Stuck()

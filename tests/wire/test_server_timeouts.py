@@ -165,6 +165,7 @@ async def test_the_lingering_read_ends(autojump_clock: MockClock) -> None:
                 break
             await trio.sleep(0.1)
         assert trio.current_time() - begun <= 2 + 3 * PERIOD
+    assert limit_hits()["linger"] == 1
 
 
 async def test_the_lingering_read_is_bounded_in_bytes() -> None:
@@ -176,6 +177,7 @@ async def test_the_lingering_read_is_bounded_in_bytes() -> None:
                 sent += client.sock.send(b"x" * 10_000)
                 await trio.testing.wait_all_tasks_blocked()
         assert 64 * 1024 <= sent < 100_000
+    assert limit_hits()["linger"] == 1
 
 
 async def test_an_idle_connection_is_kept_shortly_when_places_are_wanted(autojump_clock: MockClock) -> None:

@@ -40,3 +40,11 @@ async def test_outcome_is_the_same_however_it_is_delivered(vector: Vector, half:
     expected = (vector.requests, vector.statuses, vector.open)
     for pieces in deliveries(vector.data):
         assert await outcome(pieces) == expected, pieces
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("vector", VECTORS, ids=str)
+async def test_outcome_is_the_same_cut_anywhere(vector: Vector, half: ModuleType) -> None:
+    expected = (vector.requests, vector.statuses, vector.open)
+    for at in range(1, min(len(vector.data), 2000)):
+        assert await outcome([vector.data[:at], vector.data[at:]]) == expected, at
