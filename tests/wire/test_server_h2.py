@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import struct
 
 import pytest
 import trio
@@ -29,6 +30,7 @@ from tests.kit.h2_frames import (
     PREFACE,
     PROTOCOL_ERROR,
     REFUSED_STREAM,
+    SETTINGS,
     Fields,
     data,
     frame,
@@ -609,6 +611,15 @@ class TestEndings:
 
 def test_the_kit_cuts_frames() -> None:
     assert [f.kind for f in split(settings() + headers(1) + data(1, b"x"))] == [4, 1, 0]
+
+
+async def test_extended_connect_is_not_announced() -> None:
+    """So nobody asks for a WebSocket over HTTP/2 (RFC 8441 §3)."""
+    async with h2_served(Recorder()) as client:
+        announced = client.frames(SETTINGS)[0].payload
+    values = dict(struct.iter_unpack("!HI", announced))
+    assert values[3] == ServerLimits().h2.streams
+    assert values.get(8, 0) == 0
 
 
 async def test_streams_leave_nothing_for_the_collector() -> None:
