@@ -48,5 +48,6 @@ async def test_thousand_streams_stay_apart() -> None:
                 nursery.start_soon(ask, gateway.port, number, results)
     assert len(results) == STREAMS
     for number, answer in results.items():
+        assert b" 200 " in answer[:20], answer
         assert re.findall(rb"<(\d+:\d+)>", answer) == [b"%d:%d" % (number, i) for i in range(EVENTS)]
         assert answer.endswith(b"0\r\n\r\n")

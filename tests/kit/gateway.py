@@ -20,6 +20,7 @@ from fastanchor.wire.listen import bind, serve
 from fastanchor.wire.pool import Pool
 from fastanchor.wire.server_h1 import Drain
 from tests.kit.secure import Secure
+from tests.kit.upstream import PATIENT
 
 PEPPER = b"pepper for tests"
 
@@ -61,7 +62,8 @@ async def running(
             async with trio.open_nursery() as nursery:
                 await nursery.start(pool.run)
                 drain = Drain()
-                await nursery.start(partial(serve, listener, gateway, drain=drain, tls=tls and tls.server))
+                server = partial(serve, listener, gateway, limits=PATIENT, drain=drain, tls=tls and tls.server)
+                await nursery.start(server)
                 yield Running(gateway, listener.getsockname()[1], pool, drain, receipts)
                 nursery.cancel_scope.cancel()
     finally:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
+from fastanchor.wire.limits import ServerLimits
 from fastanchor.wire.listen import bind, serve
 from fastanchor.wire.message import Reply, Request
 
@@ -28,6 +30,8 @@ class Seen:
 
 
 Answer = Callable[[Seen, Reply], Awaitable[None]]
+PATIENT = ServerLimits(head_deadline=60.0, handshake=60.0)
+"""For servers whose clients run in the same process: a thousand of them take a while to say something."""
 
 
 @dataclass
@@ -61,7 +65,7 @@ async def upstream(answer: Answer) -> AsyncIterator[Upstream]:
     stub = Upstream(answer, listener.getsockname()[1])
     try:
         async with trio.open_nursery() as nursery:
-            await nursery.start(serve, listener, stub)
+            await nursery.start(partial(serve, listener, stub, limits=PATIENT))
             yield stub
             nursery.cancel_scope.cancel()
     finally:
