@@ -37,17 +37,20 @@ class Control:
         keys, accounts, credits: called for each request; raise StoreError while their database cannot be used.
         standing: the books in numbers.
         lives: whether the worker of an epoch is still there.
+        kill: ends a request by its id wherever it runs; tells whether it ran.
     """
 
     def __init__(
         self, gather: Gather, keys: Callable[[], Keys], accounts: Callable[[], Accounts],
         credits: Callable[[], Credits], standing: Callable[[], dict[str, int]], lives: Callable[[str], bool],
+        kill: Callable[[str], Awaitable[bool]],
     ) -> None:
         self.gather = gather
         self.keys = keys
         self.accounts = accounts
         self.credits = credits
         self.standing = standing
+        self.kill = kill
         self.memory = Memory(lives)
         self._threads: trio.CapacityLimiter | None = None
 
@@ -86,6 +89,8 @@ class Control:
                 return await self._in_thread(lambda: self.accounts().usage(asked))
             case ("v1", "credits"):
                 return await self._in_thread(lambda: self.accounts().credits(asked))
+            case ("admin", "requests", id) if asked.method == "DELETE":
+                return await self._kill(asked, id)
             case ("admin", "requests") | ("admin", "requests", _):
                 return await self._in_thread(lambda: self.accounts().requests(asked))
             case ("admin", "channels"):
@@ -98,6 +103,14 @@ class Control:
             raise Fault(Kind.PERMISSION_DENIED, "Only the operator's admin key sees channels.")
         rows = [{"worker": state["slot"], **row} for state in await self.gather() for row in state["channels"]]
         return told({"object": "list", "data": rows})
+
+    async def _kill(self, asked: Asked, id: str) -> Answer:
+        """End a request that is under way."""
+        if not asked.who().operator:
+            raise Fault(Kind.PERMISSION_DENIED, "Only the operator's admin key ends requests.")
+        if not id.isascii() or not await self.kill(id):
+            raise Fault(Kind.NOT_FOUND, "There is no such request under way.")
+        return told({"object": "request", "id": id, "killed": True})
 
     async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
         if self._threads is None:

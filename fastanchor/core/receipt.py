@@ -44,7 +44,7 @@ class Receipt:
     provider: str
     stream: bool
     status: int
-    ending: str  # "done", "client_gone" or a fault's kind
+    ending: str  # "done", "client_gone", "killed" or a fault's kind
     seconds: float
     first_token: float | None
     overhead: float  # seconds spent in the gateway before the first upstream byte was sent, plus after

@@ -48,7 +48,7 @@ from fastanchor.store.keyring import Keyring
 from fastanchor.store.limiter import Strangers
 from fastanchor.wire import errors as wire
 from fastanchor.wire.coding import DecodingLimits
-from fastanchor.wire.message import Reply, Request
+from fastanchor.wire.message import Cancelling, Reply, Request
 from fastanchor.wire.pool import Pool
 
 log = logging.getLogger("fastanchor")
@@ -57,6 +57,9 @@ KEPT = "openai_responses"
 """The dialect whose answers are kept, for `previous_response_id`."""
 STATEFUL = frozenset(("background", "conversation"))
 """Options of a call that only a provider with a state of its own can serve."""
+
+KILLED = "killed"
+LEFT = frozenset((Kind.CLIENT_GONE.value, KILLED))
 
 JSON = (b"content-type", b"application/json")
 
@@ -116,6 +119,7 @@ class Gateway:
         self.now: Callable[[], float] | None = None  # the run's clock, known from the first request on
         self.in_flight = 0
         self.express = Express(self, pool) if EXPRESS and isinstance(pool, Pool) else None
+        self.running: dict[str, tuple[Exchange, Reply]] = {}  # by request id
         self._prefix = secrets.token_hex(6)
         self._count = 0
 
@@ -175,6 +179,7 @@ class Gateway:
     ) -> None:
         """Run the story, tell its fault, and write the receipt."""
         self.in_flight += 1
+        self.running[exchange.request_id] = exchange, reply
         try:
             await story(exchange, reply)
         except Fault as fault:
@@ -183,11 +188,9 @@ class Gateway:
             await self._tell(exchange, reply, Fault(Kind.REQUEST_TOO_LARGE))
         except wire.NoRoomForBody:
             await self._tell(exchange, reply, no_room())
-        except wire.ClientGone:
-            exchange.ending = Kind.CLIENT_GONE.value
-            raise
-        except trio.Cancelled:
-            exchange.ending = Kind.CLIENT_GONE.value
+        except (wire.ClientGone, trio.Cancelled):
+            if exchange.ending != KILLED:
+                exchange.ending = Kind.CLIENT_GONE.value
             raise
         except wire.WireError:  # the client's body is broken: the wire answers and closes
             exchange.ending = Kind.INVALID_REQUEST.value
@@ -197,12 +200,25 @@ class Gateway:
             await self._tell(exchange, reply, Fault(Kind.INTERNAL_ERROR))
         finally:
             self.in_flight -= 1
+            del self.running[exchange.request_id]
             self.close(exchange)
+
+    def kill(self, request_id: str) -> bool:
+        """End a request that is under way, as if its client had left. Tells whether there was one."""
+        found = self.running.get(request_id)
+        if found is None:
+            return False
+        exchange, reply = found
+        if not isinstance(reply, Cancelling):  # a turn of a WebSocket
+            return False
+        exchange.ending = KILLED
+        reply.cancel()
+        return True
 
     def close(self, exchange: Exchange) -> None:
         """Settle and account, in every ending."""
         if exchange.status == 0:
-            exchange.status = 499 if exchange.ending == Kind.CLIENT_GONE.value else 500
+            exchange.status = 499 if exchange.ending in LEFT else 500
         exchange.settle()
         receipt = exchange.receipt()
         for sink in self.sinks:

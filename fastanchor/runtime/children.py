@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+KILL = b"/kill"
+"""Where the control process tells a worker, by its own link, which request it shall end."""
 READY = signal.SIGRTMIN
 """What a process that serves sends to the supervisor once it does. Real-time signals queue, so none is lost."""
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, READY)

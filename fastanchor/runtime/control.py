@@ -15,7 +15,7 @@ from hypercorn.trio import serve
 from hypercorn.typing import ASGIFramework
 
 from fastanchor.control.app import Control
-from fastanchor.runtime.children import listen
+from fastanchor.runtime.children import KILL, listen
 from fastanchor.runtime.office import Office
 from fastanchor.settings.compile import Settings
 from fastanchor.settings.problem import SettingsError
@@ -45,18 +45,24 @@ class Links:
         """Tell every worker what is wrong with the ledger, or that nothing is."""
         await self._each(b"POST", orjson.dumps({"trouble": trouble}))
 
-    async def _each(self, method: bytes, body: bytes) -> list[dict[str, Any]]:
+    async def kill(self, request_id: str) -> bool:
+        """End a request wherever it runs. Tells whether it ran anywhere."""
+        return any(answer["killed"] for answer in await self._each(b"POST", request_id.encode(), KILL))
+
+    async def _each(self, method: bytes, body: bytes, path: bytes = b"/state") -> list[dict[str, Any]]:
         states: list[dict[str, Any]] = []
         async with trio.open_nursery() as nursery:
-            for path in self.paths:
-                nursery.start_soon(self._ask, path, method, body, states)
+            for worker in self.paths:
+                nursery.start_soon(self._ask, worker, method, path, body, states)
         return states
 
-    async def _ask(self, path: str, method: bytes, body: bytes, states: list[dict[str, Any]]) -> None:
-        origin = Origin("http", path, 0)
+    async def _ask(
+        self, worker: str, method: bytes, path: bytes, body: bytes, states: list[dict[str, Any]]
+    ) -> None:
+        origin = Origin("http", worker, 0)
         try:
             response = await self.pool.request(
-                origin, method, b"/state", [], body, connect_timeout=ASK_SECONDS, first_byte_timeout=ASK_SECONDS
+                origin, method, path, [], body, connect_timeout=ASK_SECONDS, first_byte_timeout=ASK_SECONDS
             )
             answer = await response.read_all(MAX_STATE)
             response.close()
@@ -125,7 +131,7 @@ async def _main(
     config.graceful_timeout = 1.0
     config.loglevel = "WARNING"
     links = Links(paths)
-    app = Control(links.gather, office.keys, office.accounts, office.credits, office.standing, office.lives)
+    app = Control(links.gather, office.keys, office.accounts, office.credits, office.standing, office.lives, links.kill)
     await Process(office, links, load, announce).run(cast(ASGIFramework, app), config, lifeline)
 
 

@@ -26,7 +26,7 @@ from fastanchor.engine.objects import Objects
 from fastanchor.policy.health import Health
 from fastanchor.runtime import probes
 from fastanchor.runtime.books import Books
-from fastanchor.runtime.children import listen, tell_ready
+from fastanchor.runtime.children import KILL, listen, tell_ready
 from fastanchor.runtime.forward import METRICS, forward
 from fastanchor.runtime.log import AccessLog
 from fastanchor.runtime.memory import give_memory_back, settle_memory
@@ -277,6 +277,10 @@ class Worker:
 
     async def _linked(self, request: Request, reply: Reply) -> None:
         """What the control process asks of this worker, and what it tells it."""
+        if request.path == KILL:
+            killed = self.gateway.kill((await request.body()).decode("latin-1"))
+            await reply.respond(200, [probes.JSON], orjson.dumps({"killed": killed}))
+            return
         if request.method == b"POST":
             self.books.heard(orjson.loads(await request.body())["trouble"])
         self.meters.in_flight = self.gateway.in_flight

@@ -302,6 +302,10 @@ class H1Reply:
             self.finished = True
             self._connection.abort(reset=self.started and not self._chunked)
 
+    def cancel(self) -> None:
+        """See `message.Cancelling`."""
+        self._connection.hung_up(full=True)
+
     def _framed(self, data: bytes) -> bytes:
         if self._bodiless:
             return b""

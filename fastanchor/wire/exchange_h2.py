@@ -216,6 +216,12 @@ class H2Reply:
             self._connection.reset(self.id, ErrorCodes.INTERNAL_ERROR)
             self.finished = True
 
+    def cancel(self) -> None:
+        """See `message.Cancelling`."""
+        self.abort()
+        if (stream := self._connection.streams.get(self.id)) is not None:
+            stream.scope.cancel()
+
     def _finish(self) -> None:
         self.finished = True
         self._connection.answered(self.id)

@@ -95,6 +95,14 @@ class Upgrading(Protocol):
         """Answer 101 and hand the connection over, until the handler ends (RFC 9110 §7.8). Raises ClientGone."""
 
 
+@runtime_checkable
+class Cancelling(Protocol):
+    """The reply of a connection of its own, whose handler can be stopped from outside."""
+
+    def cancel(self) -> None:
+        """End the request as if its client had left; the client sees its answer broken off."""
+
+
 Handler = Callable[[Request, Reply], Awaitable[None]]
 
 ErrorShape = Callable[[int, str], tuple[Headers, bytes]]

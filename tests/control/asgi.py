@@ -22,6 +22,8 @@ from fastanchor.store.bookkeeper import Bookkeeper
 from fastanchor.store.keyring import Keyring
 from fastanchor.store.keys import DATABASE, KeyStore
 
+RUNNING = "req_running"
+"""The one request that is under way."""
 PLANS = {"paid": Plan("paid", requests_per_minute=100, credits=5_000_000)}
 OPERATOR = ["admin", "", ["inference", "training", "models", "admin"]]
 
@@ -76,6 +78,9 @@ def desk(folder: Path, states: list[dict[str, Any]] | None = None) -> Iterator[D
     async def gather() -> list[dict[str, Any]]:
         return states or []
 
+    async def kill(request_id: str) -> bool:
+        return request_id == RUNNING
+
     found.app = Control(
         gather,
         lambda: Keys(store, found.find, PLANS),
@@ -83,6 +88,7 @@ def desk(folder: Path, states: list[dict[str, Any]] | None = None) -> Iterator[D
         lambda: Credits(keeper),
         lambda: {**keeper.standing(), **dict.fromkeys(shm.NOTED, 0)},
         lambda epoch: True,
+        kill,
     )
     try:
         yield found

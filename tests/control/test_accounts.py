@@ -10,7 +10,7 @@ from fastanchor.core.principal import Principal
 from fastanchor.store.journal import Journal, new_epoch
 from fastanchor.store.limiter import organization_owner
 from fastanchor.store.records import settle_line
-from tests.control.asgi import OPERATOR, PLANS, Desk
+from tests.control.asgi import OPERATOR, PLANS, RUNNING, Desk
 from tests.kit.receipts import STARTED, frame, opened, receipt
 
 USER = ["k1", "acme", ["inference"]]
@@ -165,3 +165,16 @@ async def test_metrics_tell_of_the_books(office: Desk) -> None:
     assert "fastanchor_ledger_behind_bytes 0.0" in page
     office.keeper.trouble = "gone"
     assert "fastanchor_ledger_up 0.0" in (await office.raw("GET", "/metrics", None, b""))[1].decode()
+
+
+@pytest.mark.parametrize(
+    ("caller", "id", "status"),
+    [
+        (OPERATOR, RUNNING, 200), (OPERATOR, "req_0", 404), (ADMIN, RUNNING, 403), (USER, RUNNING, 403),
+        (None, RUNNING, 401),
+    ],
+)  # fmt: skip
+async def test_only_the_operator_ends_a_request(
+    office: Desk, caller: list[object] | None, id: str, status: int
+) -> None:
+    assert (await office.ask("DELETE", f"/admin/requests/{id}", caller))[0] == status

@@ -1,5 +1,5 @@
-"""A client that leaves, over real sockets: in every place where a request can wait, streamed or not, over HTTP/1.1 and
-HTTP/2 on both sides, its upstream is let go and nothing stays in use."""
+"""A client that leaves, or whose request the operator ends, over real sockets: in every place where a request can wait,
+streamed or not, over HTTP/1.1 and HTTP/2 on both sides, its upstream is let go and nothing stays in use."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from fastanchor.wire.dial import Origin
+from fastanchor.wire.errors import WireError
 from fastanchor.wire.message import Reply
 from fastanchor.wire.pool import Pool
 from tests.kit.gateway import Running, channel, running, world
@@ -161,3 +162,19 @@ async def test_waiting_for_a_connection(stream: bool, http2: Http2) -> None:
             await until_idle(gateway)
             assert gateway.pool.counts(origin) == (0, 0, 0)
     assert [receipt.attempts[0].outcome for receipt in gateway.receipts] == ["cancelled"]
+
+
+@VERSIONS
+@pytest.mark.parametrize("said", [[], [ROLE, PIECE]], ids=["head", "mid-stream"])
+async def test_the_operators_end_is_the_same_as_leaving(said: list[bytes], http2: Http2) -> None:
+    stops, first = Stops(said), trio.Event()
+    async with upstream(stops) as stub, running(world(channel(stub.url, http2=http2))) as gateway:
+        with pytest.RaisesGroup(WireError, flatten_subgroups=True):
+            async with client(gateway, http2, stream=True, first=first):
+                await (first if said else stops.there).wait()
+                (id,) = gateway.gateway.running
+                assert gateway.gateway.kill(id)
+                await trio.sleep_forever()
+        await until_idle(gateway, stub)
+        assert not gateway.gateway.kill(id)
+    assert [(receipt.ending, receipt.status) for receipt in gateway.receipts] == [("killed", 200 if said else 499)]
