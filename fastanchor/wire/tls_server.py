@@ -50,8 +50,9 @@ class ServerTLS:
         by_name = {name: _context(one, files) for name, one in files.by_name.items()}
         context = _context(files.default, files)
 
-        def choose(tls: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-            chosen = by_name.get(name or "") or by_name.get(_wildcard(name or ""))
+        def choose(tls: ssl.SSLObject, asked: str | None, _: ssl.SSLContext) -> None:
+            name = (asked or "").lower()
+            chosen = by_name.get(name) or by_name.get(_wildcard(name))
             if chosen is not None:
                 tls.context = chosen
 

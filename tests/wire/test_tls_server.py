@@ -130,6 +130,8 @@ async def test_the_end_is_clean(authority: trustme.CA, directory: Path) -> None:
     [
         ("a.example", "a.example"),
         ("b.example", "b.example"),
+        ("B.Example", "b.example"),
+        ("X.WILD.example", "*.wild.example"),
         ("x.wild.example", "*.wild.example"),
         ("x.y.wild.example", "a.example"),
         ("wild.example", "a.example"),
