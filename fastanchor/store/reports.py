@@ -137,14 +137,16 @@ def _told(row: tuple[Any, ...]) -> Row:
     for name in ("metered", "estimated", "stream"):
         told[name] = bool(told[name])
     told["tries"] = msgspec.json.decode(told["tries"])
-    told["attempts"] = [_attempt(attempt) for attempt in msgspec.json.decode(told["attempts"])]
+    told["attempts"] = [_attempt(attempt, told) for attempt in msgspec.json.decode(told["attempts"])]
     return told
 
 
-def _attempt(values: Sequence[Any]) -> Row:
-    """An attempt with the names of its fields; `usage` is what it took itself, True if that is the request's."""
+def _attempt(values: Sequence[Any], request: Row) -> Row:
+    """An attempt with the names of its fields; one whose usage was the request's has that of its row."""
     attempt = dict(zip(ATTEMPT, values, strict=True))
-    if isinstance(attempt["usage"], list):
+    if attempt["usage"] is True:
+        attempt["usage"] = {name: request[name] for name in USAGE if name in request and name != "cost"}
+    elif attempt["usage"] is not None:
         attempt["usage"] = dict(zip(USAGE, attempt["usage"], strict=True))
     return attempt
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,15 @@ def test_a_journal_torn_by_a_crash_loses_at_most_its_last_record(tmp_path: Path,
     assert done.records == done.lost == (5 if cut == 0 else 4)
     sound(ledger)
     ledger.close()
+
+
+def test_an_attempt_that_used_what_its_request_did_says_so_in_numbers(ledger: Ledger, journal: Journal) -> None:
+    usage = Usage(90, 50, reasoning=7)
+    attempt = replace(receipt().attempts[1], usage=usage)
+    journal.note(settle_line(receipt(usage=usage, attempts=(attempt,)), metered=True, at=NOW))
+    ledger.fold(NOW)
+    (told,) = row(ledger)["attempts"]
+    assert (told["usage"]["input"], told["usage"]["output"], told["usage"]["reasoning"]) == (90, 50, 7)
 
 
 def test_damage_is_counted_and_the_rest_is_read(ledger: Ledger, journal: Journal, folder: Path) -> None:
