@@ -32,7 +32,8 @@ log = logging.getLogger("fastanchor")
 DEMO = "demo provider"
 DEMO_ADDRESS = "127.0.0.1:0"
 COMPILED = (
-    "bucket", "chat_facts", "express", "http1", "http1_chunked", "line", "peek", "reactor", "sse", "tally", "translate",
+    "allowance", "bucket", "chat_facts", "express", "http1", "http1_chunked", "line", "peek", "reactor", "sse", "tally",
+    "translate",
 )
 FIXED = ("listen", "workers", "state_dir", "limits", "ledger")
 """Settings of the server that are read once, at the start."""

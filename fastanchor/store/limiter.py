@@ -12,11 +12,12 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
 
-from fastanchor._speedups.bucket import MOST, Claim, Refused, Table, TableFull
+from fastanchor._speedups.allowance import Fields
+from fastanchor._speedups.bucket import MOST, Refused, Table, TableFull
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.principal import Principal
 from fastanchor.core.usage import Usage
-from fastanchor.policy.limit_headers import Fields, LimitHeaders
+from fastanchor.policy.limit_headers import LimitHeaders
 from fastanchor.policy.limits import (
     COST_MOST,
     RATE_KEEP,
@@ -71,10 +72,14 @@ class Holder:
 
     def headers(self, left: list[int], balance: int | None, unix: float, *, anthropic: bool) -> Fields:
         """Header fields from what is left under each limit, and of the credits if they pay."""
+        return self.form(anthropic).fields(left, balance, self.frame_at(unix).windows, unix)
+
+    def form(self, anthropic: bool) -> LimitHeaders:
+        """How its limits are told."""
         form = self._headers[anthropic]
         if form is None:
             form = self._headers[anthropic] = LimitHeaders(self.terms, anthropic=anthropic)
-        return form.fields(left, balance, self.frame_at(unix).windows, unix)
+        return form
 
     def refusal(self, refused: Refused, unix: float) -> Fault:
         """What a refusal is told as."""
@@ -86,23 +91,24 @@ class Holder:
 class Ticket:
     """What one request was admitted with (`core.lease.Lease`). Not safe for threads.
 
-    `left` is what was left under each limit, and last of the credits (micro-dollars) if they pay: `metered`. Whoever
-    writes journals notes what the request is, and whether it is in one (`opened`).
+    `unix` is when. `left` is what was left under each limit, and last of the credits (micro-dollars) if they pay:
+    `metered`. Whoever writes journals notes what the request is, and whether it is in one (`opened`).
     """
 
     __slots__ = (
-        "_claims", "_clock", "_open", "_since", "_table", "demand", "holder", "left", "metered", "model", "opened",
-        "request_id",
+        "_clock", "_open", "_since", "_table", "demand", "frame", "holder", "left", "metered", "model", "opened",
+        "request_id", "unix",
     )
 
     def __init__(
-        self, table: Table, clock: Callable[[], int], holder: Holder, claims: tuple[Claim, ...], demand: Demand,
-        left: list[int], since: int,
+        self, table: Table, clock: Callable[[], int], holder: Holder, frame: Frame, demand: Demand, left: list[int],
+        since: int, unix: float,
     ) -> None:
         self._table = table
         self._clock = clock
-        self._claims = claims
         self._since = since
+        self.frame = frame
+        self.unix = unix
         self._open = True
         self.holder = holder
         self.metered = holder.metered
@@ -132,7 +138,7 @@ class Ticket:
         cost = cost if 0 <= cost <= COST_MOST else _bounded(cost)
         reserved = self.demand
         self._table.finish(
-            self._claims, reserved.tokens, reserved.cost, requests, tokens, cost, self._since, self._clock()
+            self.frame.claims, reserved.tokens, reserved.cost, requests, tokens, cost, self._since, self._clock()
         )
         if self.metered:
             self.left[-1] += reserved.cost - cost
@@ -172,20 +178,21 @@ class Limiter:
         """
         holder = self._holders.get(id(principal)) or self._enter(principal)
         unix, now = self._wall(), self._clock()
-        claims = holder.frame_at(unix).claims
+        frame = holder.frame_at(unix)
         if not 0 <= demand.cost <= COST_MOST:
             demand = demand._replace(cost=_bounded(demand.cost))
         try:
-            left = self._table.admit(claims, demand.tokens, demand.cost, now, int(unix * SECOND))
+            left = self._table.admit(frame.claims, demand.tokens, demand.cost, now, int(unix * SECOND))
         except TableFull as error:
             raise Fault(Kind.SERVICE_UNAVAILABLE, "There is no room to count this key.", retry_after=1.0) from error
         if isinstance(left, Refused):
             raise holder.refusal(left, unix)
-        return Ticket(self._table, self._clock, holder, claims, demand, left, now)
+        return Ticket(self._table, self._clock, holder, frame, demand, left, now, unix)
 
     def headers(self, ticket: Ticket, *, anthropic: bool) -> Fields:
         """The limit headers of an answer that this ticket admitted."""
-        return ticket.holder.headers(ticket.left, ticket.balance, self._wall(), anthropic=anthropic)
+        balance = ticket.left[-1] if ticket.metered else None
+        return ticket.holder.form(anthropic).fields(ticket.left, balance, ticket.frame.windows, ticket.unix)
 
     def headers_of(self, principal: Principal, *, anthropic: bool) -> Fields:
         """The limit headers of an answer to a key that nothing was reserved for, such as a refusal."""

@@ -18,7 +18,7 @@ from fastanchor.core.model import ModelCard, PriceTier
 from fastanchor.core.principal import Plan, Principal
 from fastanchor.core.usage import Usage
 from fastanchor.policy import limits
-from fastanchor.policy.limit_headers import LimitHeaders, dollars, duration
+from fastanchor.policy.limit_headers import LimitHeaders, dollars
 from fastanchor.policy.limits import DEFAULT_OUTPUT, RULES, Demand, Frame, demand, out_of_credits, rate_limited, terms
 from fastanchor.policy.pricing import cost
 from fastanchor.policy.strangers import address_owner, too_many_failures
@@ -258,14 +258,6 @@ def test_a_plan_of_concurrent_requests_tells_those() -> None:
 
 def test_a_plan_without_limits_tells_nothing() -> None:
     assert told([], None, anthropic=False) == {}
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, b"0s"), (0.0121, b"13ms"), (1, b"1s"), (59.2, b"1m0s"), (360, b"6m0s"), (86_341, b"23h59m1s")],
-)
-def test_durations_are_written_as_openai_writes_them(seconds: float, text: bytes) -> None:
-    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(
