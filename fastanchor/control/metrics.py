@@ -66,7 +66,7 @@ class Page(Collector):
         yield _gauge("fastanchor_request_body_bytes", "Bytes of request bodies that are held", held)
         yield _gauge("fastanchor_workers_up", "Workers that answered this scrape", len(self.states))
         dropped = sum(state.get("log_dropped", 0) for state in self.states)
-        yield _counter("fastanchor_log_lines_dropped", "Access lines that could not be written", dropped)
+        yield _counter("fastanchor_log_lines_dropped", "Access lines that were not written", dropped)
         yield self._limit_hits()
         info = GaugeMetricFamily("fastanchor_build_info", "Version", labels=("version",))
         info.add_metric((__version__,), 1)

@@ -2,7 +2,8 @@
 
 The loop never waits for a log. Receipts are kept in a list; a flusher renders and writes them in a thread a few times
 per second. A sink that does not take them (a full pipe) makes the list reach its bound, and then lines are dropped and
-counted. Values that come from a client are cut at 256 characters and escaped by the JSON writer: one request, one line.
+counted. So are those of refused requests of nobody in particular, beyond some in a second: their flood fills no disk.
+Values that come from a client are cut at 256 characters and escaped by the JSON writer: one request, one line.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from typing import Any, Literal
 import orjson
 import trio
 
+from fastanchor.core.principal import ANYONE
 from fastanchor.core.receipt import Receipt
 
 FLUSH_SECONDS = 0.25
 MAX_PENDING = 20_000
 MAX_VALUE = 256
+STRANGERS_PER_SECOND = 100
+"""Lines of requests that were refused before it was known who asks."""
 
 
 def configure(level: int = logging.INFO) -> None:
@@ -83,13 +87,24 @@ class AccessLog:
         self.descriptor = descriptor
         self.pending: list[Receipt] = []
         self.dropped = 0
+        self._second = 0
+        self._strangers = 0  # in that second
 
     def __call__(self, receipt: Receipt) -> None:
         """Take one receipt; never waits."""
-        if len(self.pending) < MAX_PENDING:
+        if len(self.pending) < MAX_PENDING and (receipt.status < 400 or self._takes(receipt)):
             self.pending.append(receipt)
         else:
             self.dropped += 1
+
+    def _takes(self, refused: Receipt) -> bool:
+        if refused.key_id != ANYONE.key_id or refused.status >= 500:
+            return True
+        second = int(refused.started)
+        if second != self._second:
+            self._second, self._strangers = second, 0
+        self._strangers += 1
+        return self._strangers <= STRANGERS_PER_SECOND
 
     async def run(self) -> None:
         """Write until cancelled, and what is left at the end."""

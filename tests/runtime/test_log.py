@@ -8,9 +8,10 @@ from dataclasses import replace
 import orjson
 import pytest
 
+from fastanchor.core.principal import ANYONE
 from fastanchor.core.receipt import AttemptRecord, Receipt
 from fastanchor.core.usage import Usage
-from fastanchor.runtime.log import MAX_PENDING, MAX_VALUE, RENDER, AccessLog
+from fastanchor.runtime.log import MAX_PENDING, MAX_VALUE, RENDER, STRANGERS_PER_SECOND, AccessLog
 
 RECEIPT = Receipt(
     request_id="req_1", started=1.7e9, dialect="openai_chat", endpoint="chat.completions", client="127.0.0.1:1",
@@ -42,6 +43,17 @@ def test_what_does_not_fit_is_dropped_and_counted() -> None:
     for _ in range(MAX_PENDING + 3):
         log(RECEIPT)
     assert (len(log.pending), log.dropped) == (MAX_PENDING, 3)
+
+
+def test_strangers_have_so_many_lines_in_a_second() -> None:
+    log = AccessLog("json")
+    stranger = replace(RECEIPT, key_id=ANYONE.key_id, status=401, ending="invalid_api_key")
+    for second in range(2):
+        for _ in range(STRANGERS_PER_SECOND + 5):
+            log(replace(stranger, started=RECEIPT.started + second))
+    for other in (RECEIPT, replace(RECEIPT, status=400), replace(stranger, status=200), replace(stranger, status=503)):
+        log(other)
+    assert (len(log.pending), log.dropped) == (2 * STRANGERS_PER_SECOND + 4, 10)
 
 
 def test_lines_reach_the_descriptor() -> None:
