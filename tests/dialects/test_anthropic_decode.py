@@ -263,6 +263,21 @@ def test_an_unknown_stop_reason_is_told_as_native() -> None:
     assert (finish.stop, finish.native) == (Stop.UNKNOWN, "new_reason")
 
 
+@pytest.mark.parametrize("late", [
+    [block(0, type="text", text="x")], [delta(0, "text_delta", text="x")],
+    [block(0, type="tool_use", id="t", name="f", input={}), stop(0)],
+])  # fmt: skip
+def test_content_after_the_end_of_the_answer_fails_it(late: list[dict[str, object]]) -> None:
+    start = [block(0, type="text", text=""), delta(0, "text_delta", text="Hi"), stop(0)]
+    events = decoded(sse(message_start(), *start, ending("end_turn")[0], *late, ending("end_turn")[1]))
+    assert isinstance(events[-1], Failed)
+    assert not any(isinstance(event, BlockStart) for event in events[events.index(finish_of(events)) :])
+
+
+def finish_of(events: list[Event]) -> Event:
+    return next(event for event in events if isinstance(event, Finish))
+
+
 def test_too_many_blocks_fail() -> None:
     frames = [f for i in range(MAX_BLOCKS + 1) for f in (block(i, type="text", text=""), stop(i))]
     events = decoded(sse(message_start(), *frames))

@@ -390,3 +390,15 @@ def test_the_number_of_blocks_is_bounded() -> None:
     last = decoded(stream(CREATED, *frames))[-1]
     assert isinstance(last, Failed)
     assert last.fault.kind is Kind.MALFORMED_ANSWER
+
+
+def test_an_item_in_the_place_of_an_open_call_ends_it() -> None:
+    item = {"type": "custom_tool_call", "call_id": "c", "name": "f", "input": ""}
+    body = stream(
+        CREATED, {"type": "response.output_item.added", "output_index": 0, "item": item},
+        {"type": "response.custom_tool_call_input.delta", "output_index": 0, "delta": "SELECT"},
+        {"type": "response.output_item.done", "output_index": 0, "item": {**item, "type": "unheard_of"}}, DONE,
+    )  # fmt: skip
+    events = decoded(body)
+    started = [event.block for event in events if isinstance(event, BlockStart)]
+    assert started == [event.block for event in events if isinstance(event, BlockEnd)]

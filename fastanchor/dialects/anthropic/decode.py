@@ -127,6 +127,8 @@ class MessagesDecoder:
         self._out.append(Counted(self._counters.usage()))
 
     def _block_start(self, document: dict[str, Any], data: bytes) -> None:
+        if self._went_on():
+            return
         index = _index(document)
         if index in self._open:
             self._stop(index)
@@ -151,7 +153,15 @@ class MessagesDecoder:
             opened.whole = bytes(part(raw).input).strip()
         return opened
 
+    def _went_on(self) -> bool:
+        """Content after the reason why there is no more is no answer that anybody meant."""
+        if self._finished:
+            self._fail("The model provider went on after the end of its answer.")
+        return self._finished
+
     def _block_delta(self, document: dict[str, Any], data: bytes) -> None:
+        if self._went_on():
+            return
         delta = _member(document, "delta")
         opened = self._open.get(_index(document)) or self._unannounced(document, delta)
         if opened is None:

@@ -30,6 +30,8 @@ STOPS: dict[str, Stop] = {
 BROKEN = frozenset({"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MALFORMED_RESPONSE"})
 """The model wrote a call that the provider could not read: without any content there is no answer at all."""
 
+_LIMIT = 2**53
+
 UNSPECIFIED = ("", "FINISH_REASON_UNSPECIFIED")
 
 REASONS: dict[Stop, str] = {
@@ -48,9 +50,10 @@ REASONS: dict[Stop, str] = {
 def usage_in(meta: UsageMetadata) -> Usage:
     """Prompt counts include cached tokens but not what tools read; candidates exclude thoughts."""
     prompt, written = meta.prompt_token_count, meta.candidates_token_count
+    known = prompt is not None and 0 <= prompt < _LIMIT
     thoughts = _count(meta.thoughts_token_count)
     return Usage(
-        input=None if prompt is None else _count(prompt) + _count(meta.tool_use_prompt_token_count),
+        input=_count(prompt) + _count(meta.tool_use_prompt_token_count) if known else None,
         output=None if written is None and meta.thoughts_token_count is None else _count(written) + thoughts,
         cache_read=_count(meta.cached_content_token_count),
         reasoning=thoughts,
@@ -79,7 +82,8 @@ def usage_out(usage: Usage) -> dict[str, Any]:
 
 
 def _count(told: int | None) -> int:
-    return told if told is not None and told > 0 else 0
+    """A count that can be one."""
+    return told if told is not None and 0 < told < _LIMIT else 0
 
 
 def _audio(details: list[Modality] | None) -> int:

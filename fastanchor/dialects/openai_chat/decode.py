@@ -127,7 +127,7 @@ class ChatDecoder:
 
     def _begin(self, chunk: dict[str, Any]) -> None:
         created = chunk.get("created")
-        seconds = created if type(created) is int and created > 0 else 0
+        seconds = created if type(created) is int and 0 < created < 2**53 else 0
         self._emit(Begin(text(chunk.get("id")), text(chunk.get("model")), seconds, text(chunk.get("service_tier"))))
         if self._usage != Usage():
             self._emit(Counted(replace(self._usage)))

@@ -176,7 +176,7 @@ class Decoder:
         if not self._begun:
             self._begun = True
             said = read_response(frame.response) or Response()
-            yield Begin(said.id or "", said.model or "", int(said.created_at or 0), said.service_tier or "")
+            yield Begin(said.id or "", said.model or "", said.created, said.service_tier or "")
 
     def _terminal(self, frame: Frame) -> Iterator[Event]:
         said = read_response(frame.response)
@@ -205,7 +205,7 @@ class Decoder:
         self._tools += kind in _TOOLS
         if self._blocks >= MAX_BLOCKS or self._tools > MAX_TOOLS:
             raise _Broken
-        yield from self._close(lambda _, held: held.kind not in _TOOLS)
+        yield from self._close(lambda held_key, held: held_key == key or held.kind not in _TOOLS)
         block = self._blocks
         self._blocks += 1
         self._open[key] = _Open(block, kind)

@@ -54,8 +54,7 @@ class Observer:
     def failed(self, fault: Fault) -> bytes:
         """The fault as the end of this stream."""
         said, number = self._response, following(self._numbered)
-        created = int(said.created_at or 0)
-        return error_events(fault, self.response_id, number=number, model=said.model or "", created=created)
+        return error_events(fault, self.response_id, number=number, model=said.model or "", created=said.created)
 
     def feed(self, data: bytes) -> bytes:
         out = self._feed(data)

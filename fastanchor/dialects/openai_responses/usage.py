@@ -55,6 +55,8 @@ class _Counted(msgspec.Struct):
     output: list[_Item] | None = None
 
 
+_LIMIT = 2**53
+
 _COUNTED = msgspec.json.Decoder(_Counted)
 
 
@@ -68,25 +70,30 @@ def read_usage(response: bytes | msgspec.Raw) -> Usage:
     told = counted.usage
     if told is None:
         return usage
-    usage.input, usage.output = told.input_tokens, told.output_tokens
+    usage.input, usage.output = _count(told.input_tokens), _count(told.output_tokens)
     if (details := told.input_tokens_details) is not None:
-        usage.cache_read = details.cached_tokens or 0
-        usage.cache_write = details.cache_write_tokens or 0
-        usage.audio_input = details.audio_tokens or 0
+        usage.cache_read = _count(details.cached_tokens) or 0
+        usage.cache_write = _count(details.cache_write_tokens) or 0
+        usage.audio_input = _count(details.audio_tokens) or 0
         if details.cache_write_tokens_details is not None:
-            usage.cache_write_1h = details.cache_write_tokens_details.ttl_12h_tokens or 0
+            usage.cache_write_1h = _count(details.cache_write_tokens_details.ttl_12h_tokens) or 0
     if told.output_tokens_details is not None:
-        usage.reasoning = told.output_tokens_details.reasoning_tokens or 0
-        usage.audio_output = told.output_tokens_details.audio_tokens or 0
-    if told.cost is not None:
+        usage.reasoning = _count(told.output_tokens_details.reasoning_tokens) or 0
+        usage.audio_output = _count(told.output_tokens_details.audio_tokens) or 0
+    if told.cost is not None and 0 <= told.cost < _LIMIT:
         usage.cost = round(told.cost * 1_000_000)
     return usage
+
+
+def _count(told: int | None) -> int | None:
+    """A count that can be one: neither negative nor absurd."""
+    return told if told is not None and 0 <= told < _LIMIT else None
 
 
 def _searches(counted: _Counted) -> int:
     """The provider's own count of web searches, or the number of their items where it gives none."""
     if counted.tool_usage is not None and counted.tool_usage.web_search is not None:
-        return counted.tool_usage.web_search.num_requests or 0
+        return _count(counted.tool_usage.web_search.num_requests) or 0
     return sum(item.type == "web_search_call" for item in counted.output or ())
 
 

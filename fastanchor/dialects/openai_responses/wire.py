@@ -97,6 +97,12 @@ class Response(msgspec.Struct):
     error: msgspec.Raw = _ABSENT
 
     @property
+    def created(self) -> int:
+        """Unix seconds, 0 when it does not say."""
+        told = self.created_at or 0
+        return int(told) if 0 < told < 2**53 else 0
+
+    @property
     def reason(self) -> str:
         """Why it is incomplete, or ""."""
         return (self.incomplete_details.reason or "") if self.incomplete_details is not None else ""
