@@ -92,6 +92,8 @@ class Page(Collector):
         failed, kept = (sum(journal[key] for journal in journals) for key in ("failed", "kept"))
         yield _gauge("fastanchor_journals_failed", "Workers whose journal cannot be written", failed)
         yield _gauge("fastanchor_journal_kept_records", "Records that wait in memory for a journal", kept)
+        stale = sum(journal.get("keys_stale", 0) for journal in journals)
+        yield _gauge("fastanchor_keys_stale", "Workers that cannot read the key store: keys are as they were", stale)
         yield _gauge("fastanchor_ledger_up", "Whether the ledger can be used", not self.standing["trouble"])
         yield _gauge("fastanchor_ledger_behind_bytes", "Journals not folded yet", self.standing["behind"])
 

@@ -70,10 +70,11 @@ class Books:
         self._ledger_trouble = ledger_trouble
 
     def state(self) -> dict[str, int]:
-        """The journal in numbers, for metrics."""
+        """Journal and keys in numbers, for metrics."""
         journal = self.journal
         return {
-            "failed": journal.failed, "failures": journal.failures, "kept": journal.kept, "dropped": journal.dropped
+            "failed": journal.failed, "failures": journal.failures, "kept": journal.kept, "dropped": journal.dropped,
+            "keys_stale": bool(self.ring.trouble),
         }
 
     async def _watch(self, phase: Phase) -> None:
@@ -81,6 +82,7 @@ class Books:
             silent = trio.current_time() - self._heard > SILENCE_SECONDS
             _tell(phase.problems, "journal", self.journal.failure)
             _tell(phase.warnings, "ledger", self._ledger_trouble)
+            _tell(phase.warnings, "keys", self.ring.trouble)
             _tell(phase.warnings, "control", "the control process does not answer" if silent else "")
             await trio.sleep(CHECK_SECONDS)
 

@@ -52,6 +52,7 @@ class Keyring:
         self._version = 0
         self._lock = threading.Lock()  # one refresh at a time, from whatever thread
         self.keys: dict[bytes, Principal] = {}
+        self.trouble = ""
 
     def replan(self, plans: Mapping[str, Plan], organizations: Mapping[str, Plan] | None = None) -> None:
         """Take over other plans, with the next `refresh`; it reads every key again, but only if something changed."""
@@ -61,16 +62,25 @@ class Keyring:
             self._version = 0
 
     def refresh(self) -> list[Principal]:
-        """Take over what has changed. Returns the keys that are new or different. Raises StoreError."""
+        """Take over what has changed. Returns the keys that are new or different.
+
+        Raises:
+            StoreError: the database cannot be read (see `trouble`); the keys are those that were known before.
+        """
         if not self._path.exists():
+            self.trouble = ""
             return []
         try:
             with self._lock:
-                return self._take_over()
+                found = self._take_over()
         except (apsw.BusyError, apsw.LockedError) as error:
-            raise Busy(f"{self._path} is locked by another process") from error
+            self.trouble = f"{self._path} is locked by another process"
+            raise Busy(self.trouble) from error
         except apsw.Error as error:
-            raise Unusable(f"{self._path} cannot be read: {error}") from error
+            self.trouble = f"{self._path} cannot be read: {error}"
+            raise Unusable(self.trouble) from error
+        self.trouble = ""
+        return found
 
     def _take_over(self) -> list[Principal]:
         database = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READONLY)
@@ -158,8 +168,8 @@ class Keyring:
         return found
 
     async def follow(self, table: Table) -> None:
-        """Refresh whenever the table's counter of changes moves, until cancelled."""
-        seen = -1
+        """Refresh whenever the table's counter of changes moves, until cancelled. Each trouble is told once."""
+        seen, told = -1, ""
         while True:
             now = table.counter(KEYS_CHANGED)
             if now != seen:
@@ -167,6 +177,8 @@ class Keyring:
                     await trio.to_thread.run_sync(self.refresh)
                     seen = now
                 except StoreError as error:
-                    log.error("changed keys are not in force yet: %s", error)
+                    if str(error) != told:
+                        log.error("changed keys are not in force yet: %s", error)
                     await trio.sleep(RETRY)
+                told = self.trouble
             await trio.sleep(INTERVAL)

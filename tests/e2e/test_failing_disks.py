@@ -193,6 +193,20 @@ def test_an_instance_comes_up_without_its_ledger(tmp_path: Path, seen: Path) -> 
         until(lambda: status(binary, "fire-3", "sk-fire") == "200", "the account does not open")
 
 
+def test_a_damaged_key_store_stops_no_configured_key_and_is_told(tmp_path: Path, seen: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o700)
+    (tmp_path / "state" / "keys.db").write_bytes(b"not a database" * 1000)
+    with fastanchor(tmp_path, text(tmp_path)) as binary:
+        until(lambda: "keys.db cannot be read" in ready(binary)[1], "readiness does not tell")
+        assert ready(binary)[0] == 200
+        assert status(binary, "fire-1", "sk-fire") == "200"
+        assert metric(binary, "fastanchor_keys_stale") == 1
+        assert "keys.db cannot be read" in binary.log
+        assert binary.log.count("changed keys are not in force yet") == 1
+        (tmp_path / "state" / "keys.db").unlink()
+        until(lambda: ready(binary) == (200, ""), "it does not recover")
+
+
 def test_a_dead_control_process_costs_its_own_pages_only(tmp_path: Path, seen: Path) -> None:
     with fastanchor(tmp_path, text(tmp_path)) as binary:
         control = children(binary, "fa control")[0]
