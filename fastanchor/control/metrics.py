@@ -7,7 +7,8 @@ buckets never change once published.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -47,6 +48,20 @@ JOURNAL = (
 )
 
 
+Rows = list[dict[str, Any]]
+CHANNELS: tuple[tuple[str, str, Callable[[Rows], float]], ...] = (
+    # name, text, and what the rows of a channel, one of each worker, come to
+    ("fastanchor_channel_in_flight", "Requests at a channel", lambda rows: sum(r["in_flight"] for r in rows)),
+    ("fastanchor_channel_limit", "Requests a channel is given at once", lambda rows: sum(r["limit"] for r in rows)),
+    ("fastanchor_channel_first_token_seconds", "Time to first content, peak-sensitive, in the slowest worker",
+     lambda rows: max(r["first_token"] for r in rows)),
+    ("fastanchor_channel_resting", "Workers that do not ask a channel, or only to find out whether it is back",
+     lambda rows: sum(r["breaker"] != "closed" for r in rows)),
+    ("fastanchor_channel_keys_parked", "Keys of a channel that rest, in the worker that has most of them",
+     lambda rows: max(len(r["keys_parked"]) for r in rows)),
+)  # fmt: skip
+
+
 class Page(Collector):
     """One scrape: the states of all workers that answered, how the books are, and all that was ever counted."""
 
@@ -65,12 +80,25 @@ class Page(Collector):
         held = sum(state["body_bytes"] for state in self.states)
         yield _gauge("fastanchor_request_body_bytes", "Bytes of request bodies that are held", held)
         yield _gauge("fastanchor_workers_up", "Workers that answered this scrape", len(self.states))
+        yield from self._channels()
         dropped = sum(state.get("log_dropped", 0) for state in self.states)
         yield _counter("fastanchor_log_lines_dropped", "Access lines that were not written", dropped)
         yield self._limit_hits()
         info = GaugeMetricFamily("fastanchor_build_info", "Version", labels=("version",))
         info.add_metric((__version__,), 1)
         yield info
+
+    def _channels(self) -> Iterator[Metric]:
+        """What the workers know of the channels that they have used."""
+        rows: dict[str, Rows] = {}
+        for state in self.states:
+            for row in state["channels"]:
+                rows.setdefault(row["channel"], []).append(row)
+        for name, text, together in CHANNELS:
+            family = GaugeMetricFamily(name, text, labels=("channel",))
+            for channel, found in sorted(rows.items()):
+                family.add_metric((channel,), together(found))
+            yield family
 
     def _limit_hits(self) -> Metric:
         hits: Counter[str] = Counter()

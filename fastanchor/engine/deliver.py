@@ -1,6 +1,7 @@
 """Race, relay, and what to do when a stream breaks after its client has seen a part of it.
 
-After the first byte there is no way back, but there may be a way on. The ladder, by the route's `rescue`:
+After the first byte there is no way back, but there may be a way on. The ladder, by the
+route's `rescue`, or by what the client says in `x-fastanchor-rescue`:
 
 - `splice`: the next candidate answers the same request; what the client has is withheld, the rest follows. Needs the
   bytes that were sent: they are kept up to `MOST_KEPT`, only for as long as another candidate could use them. An answer
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from fastanchor.core.faults import Fault, Kind
+from fastanchor.core.route import Rescue, Route
 from fastanchor.dialects import splice
 from fastanchor.engine.attempt import Answer
 from fastanchor.engine.begun import can_be_continued
@@ -47,6 +49,20 @@ RESCUABLE = frozenset(
 )  # fmt: skip
 
 
+RESCUES: tuple[Rescue, ...] = ("off", "splice", "restart")
+
+
+def chosen_rescue(exchange: Exchange, route: Route) -> Rescue:
+    """Raises Fault(INVALID_REQUEST) for a word that the client has made up."""
+    asked = exchange.headers.get("x-fastanchor-rescue")
+    if asked is None:
+        return route.rescue
+    for word in RESCUES:
+        if asked == word:
+            return word
+    raise Fault(Kind.INVALID_REQUEST, f"Expected one of {', '.join(RESCUES)}.", param="x-fastanchor-rescue")
+
+
 class Delivery:
     """Brings one request's answer to its client."""
 
@@ -65,7 +81,7 @@ class Delivery:
         self.pool = pool
         self.traffic = traffic
         self.reply = reply
-        self.rescue = plan.route.rescue if exchange.asked.stream else "off"
+        self.rescue = chosen_rescue(exchange, plan.route) if exchange.asked.stream else "off"
         self.kept: list[bytes] | None = [] if self.rescue == "splice" else None  # what the client has
         self.held: list[bytes] = []  # what it does not have yet, under `restart`
         self.size = 0  # bytes kept or held

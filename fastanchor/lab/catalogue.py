@@ -19,6 +19,7 @@ class Promise(Enum):
     ONCE = auto()  # as HIDDEN, and where there is no other channel this one is asked again and answers
     RESCUED = auto()  # as HIDDEN for a plain answer; a stream goes on where the route rescues it
     TOLD = auto()  # the provider's own refusal, at once and from one attempt
+    MODEL = auto()  # as TOLD; where the route names other models, the whole answer of one of them will do
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +78,8 @@ CATALOGUE: tuple[Case, ...] = (
     _words("fail302", Promise.HIDDEN, name="302"),
     _refused(402, b'{"error":{"code":"insufficient_quota"}}', "402"),
     _refused(429, b'{"error":{"code":"insufficient_quota"}}', "429, no quota"),
-    _refused(400, CONTEXT, "400, context length", Promise.TOLD),
-    _refused(400, POLICY, "400, content filter", Promise.TOLD),
+    _refused(400, CONTEXT, "400, context length", Promise.MODEL),
+    _refused(400, POLICY, "400, content filter", Promise.MODEL),
     _refused(400, INVALID, "400, invalid", Promise.TOLD),
     _refused(422, INVALID, "422", Promise.TOLD),
     # 429 and how long to wait

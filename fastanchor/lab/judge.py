@@ -70,7 +70,7 @@ def complaints(case: Case, setting: Setting, outcome: Outcome) -> list[str]:
         wrong.append("another text than the provider's")
     if _started(outcome.receipt) > setting.route.attempts:
         wrong.append("more attempts than the route allows")
-    if promise is Promise.TOLD and _started(outcome.receipt) > setting.route.race:
+    if _refused(promise, setting) and _started(outcome.receipt) > setting.route.race:
         wrong.append("asked again for what was refused")
     if outcome.seconds > _longest(case, setting):
         wrong.append(f"took longer than {_longest(case, setting):.1f} s")
@@ -98,8 +98,13 @@ def _kept(promise: Promise, setting: Setting, found: str) -> bool:
             return whole or (error and not again)
         case Promise.RESCUED:
             return whole or (error and not (other and (setting.route.rescue != "off" or not setting.stream)))
-        case Promise.TOLD:
-            return error or (whole and setting.route.race > 1)
+        case Promise.TOLD | Promise.MODEL:
+            return error or (whole and (setting.route.race > 1 or not _refused(promise, setting)))
+
+
+def _refused(promise: Promise, setting: Setting) -> bool:
+    """Whether the refusal is final."""
+    return promise is Promise.TOLD or (promise is Promise.MODEL and not setting.route.fallback_models)
 
 
 def _started(receipt: Receipt) -> int:

@@ -18,7 +18,7 @@ import orjson
 import trio
 
 from fastanchor.core.principal import ANYONE
-from fastanchor.core.receipt import Receipt
+from fastanchor.core.receipt import AttemptRecord, Receipt
 
 FLUSH_SECONDS = 0.25
 MAX_PENDING = 20_000
@@ -61,8 +61,16 @@ def fields(receipt: Receipt) -> dict[str, Any]:
         "bytes_out": receipt.bytes_out,
     }
     if len(receipt.attempts) > 1 or receipt.ending != "done":
-        line["attempts"] = [f"{a.channel}:{a.why}:{a.outcome}:{a.seconds * 1000:.0f}ms" for a in receipt.attempts]
+        line["attempts"] = [attempt(one) for one in receipt.attempts]
     return line
+
+
+def attempt(one: AttemptRecord) -> str:
+    """`channel:why:outcome:ms`, and what it used: `channel:why:outcome:ms:in/out tokens:dollars`."""
+    text = f"{one.channel}:{one.why}:{one.outcome}:{one.seconds * 1000:.0f}ms"
+    if one.usage is None:
+        return text
+    return f"{text}:{one.usage.input or 0}/{one.usage.output or 0}:{one.cost / 1e6:.6f}"
 
 
 def as_json(receipt: Receipt) -> bytes:

@@ -18,7 +18,14 @@ def state(epoch: str, requests: int) -> dict[str, Any]:
         "in_flight": 1,
     }  # fmt: skip
     journal = {"failed": 0, "failures": 0, "kept": 0, "dropped": 0}
-    return {"slot": 0, "epoch": epoch, "meters": meters, "journal": journal, "limit_hits": {}, "body_bytes": 0}
+    channel = {
+        "channel": "main", "breaker": "open" if epoch == "a" else "closed", "in_flight": requests, "limit": 100,
+        "first_token": requests / 10, "keys_parked": {"0": 1.5} if epoch == "a" else {},
+    }  # fmt: skip
+    return {
+        "slot": 0, "epoch": epoch, "meters": meters, "journal": journal, "limit_hits": {}, "body_bytes": 0,
+        "channels": [channel],
+    }  # fmt: skip
 
 
 def line(page: bytes, name: str) -> float:
@@ -44,3 +51,11 @@ def test_no_counter_goes_back_when_workers_come_and_go() -> None:
     living.remove("b")
     assert scrape(state("c", 2)) == (16, 16, 1)
     assert scrape(state("c", 2)) == (16, 16, 1)
+
+
+def test_channels_are_told_over_all_workers() -> None:
+    states = [state("a", 5), state("b", 7)]
+    page = render(states, STANDING, Memory(lambda epoch: True).take(states))
+    names = ("in_flight", "limit", "first_token_seconds", "resting", "keys_parked")
+    found = [line(page, f'fastanchor_channel_{name}{{channel="main"}}') for name in names]
+    assert found == [12, 200, 0.7, 1, 1]

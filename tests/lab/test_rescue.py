@@ -156,3 +156,20 @@ async def test_the_answer_is_billed_once_and_the_broken_part_is_on_record(autoju
     assert broken.usage is not None
     assert broken.usage.estimated
     assert 30 < (broken.usage.output or 0) < 90  # an estimate of the 40 tokens
+
+
+@pytest.mark.parametrize(("asked", "ended"), [("restart", "whole"), ("splice", "cut"), ("off", "cut")])
+async def test_a_client_chooses_what_becomes_of_its_stream(asked: str, ended: str, autojump_clock: object) -> None:
+    stage = Stage(
+        world(channel("main"), channel("spare", 1)),
+        {"main": Fault("cut", "cut20"), "spare": Fault("other", "variant2")},
+    )
+    outcome = await stage.ask(CLIENTS[0].body, x_fastanchor_rescue=asked)
+    assert outcome.reply.ended == ended
+    assert (len(stage.upstreams["spare"].seen) > 0) == (asked != "off")
+
+
+async def test_a_choice_that_there_is_not_is_refused(autojump_clock: object) -> None:
+    stage = Stage(world(channel("main")))
+    assert (await stage.ask(CLIENTS[0].body, x_fastanchor_rescue="maybe")).reply.status == 400
+    assert not stage.upstreams["main"].seen

@@ -11,7 +11,7 @@ import pytest
 from fastanchor.core.principal import ANYONE
 from fastanchor.core.receipt import AttemptRecord, Receipt
 from fastanchor.core.usage import Usage
-from fastanchor.runtime.log import MAX_PENDING, MAX_VALUE, RENDER, STRANGERS_PER_SECOND, AccessLog
+from fastanchor.runtime.log import MAX_PENDING, MAX_VALUE, RENDER, STRANGERS_PER_SECOND, AccessLog, attempt
 
 RECEIPT = Receipt(
     request_id="req_1", started=1.7e9, dialect="openai_chat", endpoint="chat.completions", client="127.0.0.1:1",
@@ -72,3 +72,9 @@ def test_a_reader_that_has_gone_costs_its_lines_only() -> None:
     log.write([RECEIPT])
     os.close(writer)
     assert log.dropped == 1
+
+
+def test_an_attempt_is_told_with_what_it_used() -> None:
+    used = AttemptRecord("a", "m", 0, "first", "lost", seconds=0.0123, usage=Usage(90, 5), cost=480)
+    assert attempt(used) == "a:first:lost:12ms:90/5:0.000480"
+    assert attempt(AttemptRecord("a", "m", 0, "first", "reset", seconds=0.5)) == "a:first:reset:500ms"
