@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 Data: TypeAlias = bytes | bytearray | memoryview
@@ -196,6 +197,7 @@ class Decoder(_Framer):
         return events[-1] if events else None
 
 
+@lru_cache(maxsize=64)
 def check_needles(needles: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """The needles as plain `bytes`, or ValueError."""
     if len(needles) > MAX_NEEDLES or not all(needles):
@@ -203,6 +205,7 @@ def check_needles(needles: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return tuple(bytes(needle) for needle in needles)
 
 
+@lru_cache(maxsize=64)
 def measured_keys(measure: bytes | tuple[bytes, ...]) -> tuple[bytes, ...]:
     """The quoted keys of `measure`, or ValueError."""
     if isinstance(measure, bytes):
