@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Literal
 
-import orjson
+import msgspec
 import trio
 
 from fastanchor.core.principal import ANYONE
@@ -26,6 +26,8 @@ MAX_PENDING = 20_000
 MAX_VALUE = 256
 STRANGERS_PER_SECOND = 100
 """Lines of requests that were refused before it was known who asks."""
+
+_encode = msgspec.json.Encoder().encode
 
 
 def configure(level: int = logging.INFO) -> None:
@@ -40,35 +42,46 @@ def _second(unix: int) -> str:
     return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def fields(receipt: Receipt) -> dict[str, Any]:
+class Line(msgspec.Struct):
     """The access line's fields. Holds no key and no content."""
-    usage = receipt.usage
-    line: dict[str, Any] = {
-        "ts": f"{_second(int(receipt.started))}.{int(receipt.started * 1000) % 1000:03d}+00:00",
-        "request_id": receipt.request_id,
-        "client": receipt.client,
-        "key_id": receipt.key_id,
-        "endpoint": receipt.endpoint,
-        "model": receipt.model[:MAX_VALUE],
-        "channel": receipt.channel,
-        "served_model": receipt.served_model[:MAX_VALUE],
-        "stream": receipt.stream,
-        "status": receipt.status,
-        "ending": receipt.ending,
-        "ttft_ms": None if receipt.first_token is None else round(receipt.first_token * 1000, 2),
-        "duration_ms": round(receipt.seconds * 1000, 2),
-        "overhead_ms": round(receipt.overhead * 1000, 3),
-        "tokens_in": usage.input,
-        "tokens_out": usage.output,
-        "tokens_cached": usage.cache_read,
-        "estimated": usage.estimated,
-        "cost_usd": receipt.cost / 1e6,
-        "bytes_in": receipt.bytes_in,
-        "bytes_out": receipt.bytes_out,
-    }
-    if len(receipt.attempts) > 1 or receipt.ending != "done":
-        line["attempts"] = [attempt(one) for one in receipt.attempts]
-    return line
+
+    ts: str
+    request_id: str
+    client: str
+    key_id: str
+    endpoint: str
+    model: str
+    channel: str
+    served_model: str
+    stream: bool
+    status: int
+    ending: str
+    ttft_ms: float | None
+    duration_ms: float
+    overhead_ms: float
+    tokens_in: int | None
+    tokens_out: int | None
+    tokens_cached: int
+    estimated: bool
+    cost_usd: float
+    bytes_in: int
+    bytes_out: int
+    attempts: list[str] | msgspec.UnsetType = msgspec.UNSET
+
+
+def line(receipt: Receipt) -> Line:
+    """A receipt's line; it tells its attempts when there was more than one, or no good end."""
+    r, usage = receipt, receipt.usage
+    told = Line(
+        f"{_second(int(r.started))}.{int(r.started * 1000) % 1000:03d}+00:00", r.request_id, r.client, r.key_id,
+        r.endpoint, r.model[:MAX_VALUE], r.channel, r.served_model[:MAX_VALUE], r.stream, r.status, r.ending,
+        None if r.first_token is None else round(r.first_token * 1000, 2), round(r.seconds * 1000, 2),
+        round(r.overhead * 1000, 3), usage.input, usage.output, usage.cache_read, usage.estimated, r.cost / 1e6,
+        r.bytes_in, r.bytes_out,
+    )  # fmt: skip
+    if len(r.attempts) > 1 or r.ending != "done":
+        told.attempts = [attempt(one) for one in r.attempts]
+    return told
 
 
 def attempt(one: AttemptRecord) -> str:
@@ -81,13 +94,27 @@ def attempt(one: AttemptRecord) -> str:
 
 def as_json(receipt: Receipt) -> bytes:
     """One JSON object and a line feed."""
-    return orjson.dumps(fields(receipt), option=orjson.OPT_APPEND_NEWLINE)
+    told = line(receipt)
+    try:
+        return _encode(told) + b"\n"
+    except UnicodeEncodeError:  # half a surrogate pair, in a name that a client made up
+        return _encode(msgspec.convert(_readable(told), Line)) + b"\n"
 
 
 def as_text(receipt: Receipt) -> bytes:
     """`key=value` pairs in the order of the JSON form."""
-    pairs = (f"{name}={orjson.dumps(value).decode()}" for name, value in fields(receipt).items() if value is not None)
-    return (" ".join(pairs) + "\n").encode()
+    told = _readable(line(receipt)).items()
+    return (" ".join(f"{n}={_encode(value).decode()}" for n, value in told if value is not None) + "\n").encode()
+
+
+def _readable(told: Line) -> dict[str, Any]:
+    """The fields that are set, with text that can be written."""
+    values = msgspec.structs.asdict(told)
+    return {
+        name: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+        for name, value in values.items()
+        if value is not msgspec.UNSET
+    }
 
 
 RENDER = {"json": as_json, "text": as_text}
