@@ -13,6 +13,9 @@ from fastanchor.core.model import ModelCard
 from fastanchor.core.principal import Plan, Principal
 from fastanchor.core.route import Route
 
+MOST_NAMES = 4096
+"""Model names whose routes and channels are remembered: clients make them up."""
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -34,13 +37,17 @@ class Snapshot:
     _serving: dict[tuple[str, tuple[str, ...]], tuple[Channel, ...]] = field(
         default_factory=dict, repr=False, compare=False
     )
+    _routes: dict[str, Route] = field(default_factory=dict, repr=False, compare=False)
 
     def route(self, model: str) -> Route:
         """The first route whose name or glob matches, or the default."""
-        for route in self.routes:
-            if route.model == model or fnmatchcase(model, route.model):
-                return route
-        return DEFAULT_ROUTE
+        known = self._routes.get(model)
+        if known is None:
+            matching = (r for r in self.routes if r.model == model or fnmatchcase(model, r.model))
+            known = next(matching, DEFAULT_ROUTE)
+            if len(self._routes) < MOST_NAMES:
+                self._routes[model] = known
+        return known
 
     def channels_for(self, model: str, route: Route) -> tuple[Channel, ...]:
         """The channels that serve a model under a route, lower tiers first."""
@@ -51,7 +58,7 @@ class Snapshot:
                 for c in sorted(self.channels, key=lambda c: c.tier)
                 if c.upstream_model(model) is not None and (not route.channels or c.name in route.channels)
             )
-            if len(self._serving) < 4096:  # names come from clients: the cache must not grow without bound
+            if len(self._serving) < MOST_NAMES:
                 self._serving[model, route.channels] = cached
         return cached
 

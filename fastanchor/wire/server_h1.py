@@ -158,6 +158,7 @@ class Connection:
             if self.guest is not None and self.guest.busy:
                 self.guest.give_up()
                 self.guest.lane.abandon(self.guest)
+            self.guest = None  # what it has learnt goes with it, and waits for no collector
             self.link.close()
 
     async def _serve(self) -> None:
