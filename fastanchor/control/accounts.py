@@ -13,6 +13,7 @@ from typing import Any, get_args
 from fastanchor.control.request import Answer, Asked, Caller, told
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.store import reports
+from fastanchor.store.bodies import Bodies
 from fastanchor.store.ledger import Ledger
 
 MICRO = 1_000_000
@@ -20,10 +21,11 @@ GROUPS = get_args(reports.GroupBy)
 
 
 class Accounts:
-    """Answers from the ledger; synchronous, called in a thread."""
+    """Answers from the ledger, and from bodies where the operator has them kept; synchronous, called in a thread."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, bodies: Bodies | None = None) -> None:
         self.ledger = ledger
+        self.bodies = bodies
 
     def usage(self, asked: Asked) -> Answer:
         """Sums over a period, grouped by any of key, model, day (and organization for the operator)."""
@@ -76,7 +78,8 @@ class Accounts:
         row = reports.request(self.ledger, id, organization)
         if row is None:
             raise Fault(Kind.NOT_FOUND, "There is no such request.")
-        return row
+        found = None if self.bodies is None else self.bodies.find(row["id"], row["opened"])
+        return row if found is None else {**row, "bodies": found}
 
 
 def _reader(asked: Asked) -> Caller:

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from random import Random
+from typing import cast
 
 import trio
 
@@ -36,6 +37,7 @@ from fastanchor.engine.deliver import Delivery
 from fastanchor.engine.exchange import Exchange
 from fastanchor.engine.express import Express
 from fastanchor.engine.headers import Fields, fault_headers, id_headers
+from fastanchor.engine.heard import Heard
 from fastanchor.engine.identify import identify
 from fastanchor.engine.objects import Objects
 from fastanchor.engine.permit import permit_endpoint, permit_model
@@ -44,6 +46,7 @@ from fastanchor.engine.upstreams import Upstreams
 from fastanchor.policy.asked import Asked, Candidate
 from fastanchor.policy.plan import Plan
 from fastanchor.store.admission import Admission
+from fastanchor.store.bodies import Bodies
 from fastanchor.store.keyring import Keyring
 from fastanchor.store.limiter import Strangers
 from fastanchor.wire import errors as wire
@@ -84,6 +87,7 @@ class Gateway:
         strangers: counts unknown keys by address.
         objects: who made what at a channel; without it nothing can be made.
         ring: the holders of the store's keys, kept up to date by somebody else.
+        bodies: keeps what is asked and answered; without it nothing is.
     """
 
     def __init__(
@@ -99,6 +103,7 @@ class Gateway:
         strangers: Strangers | None = None,
         ring: Keyring | None = None,
         objects: Objects | None = None,
+        bodies: Bodies | None = None,
         random: Random | None = None,
     ) -> None:
         self.world = world
@@ -112,13 +117,14 @@ class Gateway:
         self.ring = ring
         self.random = random or Random()  # noqa: S311 - balances load, guards nothing
         self.objects = objects
+        self.bodies = bodies
         self.decoding = DecodingLimits()
         self.upload_bytes = 1 << 34  # of a body that is passed on while it comes
         self.traffic = Traffic()
         self.candidates = Candidates()
         self.now: Callable[[], float] | None = None  # the run's clock, known from the first request on
         self.in_flight = 0
-        self.express = Express(self, pool) if EXPRESS and isinstance(pool, Pool) else None
+        self.express = Express(self, pool) if EXPRESS and isinstance(pool, Pool) and bodies is None else None
         self.running: dict[str, tuple[Exchange, Reply]] = {}  # by request id
         self._prefix = secrets.token_hex(6)
         self._count = 0
@@ -178,6 +184,8 @@ class Gateway:
         self, exchange: Exchange, reply: Reply, story: Callable[[Exchange, Reply], Awaitable[None]]
     ) -> None:
         """Run the story, tell its fault, and write the receipt."""
+        heard = None if self.bodies is None else Heard(reply, self.bodies.most)
+        reply = reply if heard is None else cast(Reply, heard)
         self.in_flight += 1
         self.running[exchange.request_id] = exchange, reply
         try:
@@ -202,6 +210,9 @@ class Gateway:
             self.in_flight -= 1
             del self.running[exchange.request_id]
             self.close(exchange)
+            if self.bodies is not None and heard is not None:
+                asked = exchange.call.body if exchange.call else b""
+                self.bodies.keep(exchange.request_id, exchange.wall, asked, heard.body)
 
     def kill(self, request_id: str) -> bool:
         """End a request that is under way, as if its client had left. Tells whether there was one."""

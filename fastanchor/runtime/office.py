@@ -17,6 +17,7 @@ from fastanchor.control.keys import Keys
 from fastanchor.core.principal import Principal
 from fastanchor.settings.compile import Settings
 from fastanchor.store import shm
+from fastanchor.store.bodies import FOLDER, Bodies
 from fastanchor.store.bookkeeper import JOURNAL, Bookkeeper
 from fastanchor.store.journal import alive
 from fastanchor.store.keyring import INTERVAL, Keyring
@@ -40,8 +41,10 @@ class Office:
         self.ring = ring
         self.table, _ = shm.open_tables(state_dir)
         ledger = settings.server.ledger
+        self.bodies = Bodies(state_dir / FOLDER)
         self.keeper = Bookkeeper(
-            state_dir, self.table, rule=ledger.lost_requests, retention=ledger.retention_days * 86_400
+            state_dir, self.table, rule=ledger.lost_requests, retention=ledger.retention_days * 86_400,
+            expired=self.bodies.expire,
         )
         self._store: KeyStore | None = None
         self._making = threading.Lock()
@@ -81,7 +84,7 @@ class Office:
 
     def accounts(self) -> Accounts:
         """Raises StoreError."""
-        return Accounts(self.keeper.ledger)
+        return Accounts(self.keeper.ledger, self.bodies)
 
     def credits(self) -> Credits:
         """Raises StoreError."""

@@ -36,6 +36,7 @@ from fastanchor.settings.problem import SettingsError
 from fastanchor.settings.schema import Limits
 from fastanchor.settings.server import ServerSettings
 from fastanchor.settings.tls import KeyPair, TlsSettings
+from fastanchor.store.bodies import FOLDER, Bodies
 from fastanchor.store.keyring import Keyring
 from fastanchor.wire.bodies import bodies
 from fastanchor.wire.coding import DecodingLimits
@@ -186,6 +187,7 @@ class Worker:
             strangers=self.books.strangers,
             ring=self.books.ring,
             objects=Objects(post.state_dir / "objects.sqlite"),
+            bodies=Bodies(post.state_dir / FOLDER) if settings.server.ledger.bodies else None,
         )
         self.gateway.upload_bytes = settings.server.limits.upload_bytes
         self.gateway.decoding = decoding_limits(settings.server.limits)

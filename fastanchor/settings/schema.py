@@ -303,6 +303,7 @@ class Ledger(Section, frozen=True, kw_only=True):
     group_seconds: Annotated[float, Meta(gt=0, le=10)] = 0.05
     lost_requests: Literal["estimate", "tried"] = "estimate"
     retention_days: Annotated[float, Meta(gt=0, le=36_500)] = 90.0
+    bodies: bool = False
 
 
 class Config(Section, frozen=True, kw_only=True):

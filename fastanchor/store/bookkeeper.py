@@ -50,16 +50,19 @@ class Bookkeeper:
         table: the table of limits, opened without a worker.
         rule: what a request costs whose worker died.
         retention: seconds for which requests and their journals are kept.
+        expired: told before which time (unix seconds) nothing is kept any more.
     """
 
     def __init__(
         self, state_dir: Path, table: Table, *, rule: Rule = "estimate", retention: float = RETENTION,
-        wall: Callable[[], float] = time.time, busy: int = 5_000,
+        expired: Callable[[float], None] = lambda before: None, wall: Callable[[], float] = time.time,
+        busy: int = 5_000,
     ) -> None:
         self._state_dir = state_dir
         self._table = table
         self._rule: Rule = rule
         self._retention = retention
+        self._forget = expired
         self._wall = wall
         self._busy = busy
         self._lock = threading.RLock()
@@ -158,7 +161,9 @@ class Bookkeeper:
         if self._journal is not None:
             self._journal.probe(self._wall())
         if self._wall() - self._expired > EXPIRE_EVERY:
-            self.ledger.expire(self._wall() - self._retention)
+            before = self._wall() - self._retention
+            self.ledger.expire(before)
+            self._forget(before)
             self._expired = self._wall()
 
     def _reconcile(self) -> None:

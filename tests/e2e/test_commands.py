@@ -139,6 +139,27 @@ def test_usage_and_exports_tell_every_request(used: Path) -> None:
     assert orjson.loads(cells["attempts"]) == row["attempts"]
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_bodies_are_kept_only_when_the_operator_turns_them_on(file: Path, kept: bool) -> None:
+    settings = f"{CONFIG}\n[ledger]\nbodies = {str(kept).lower()}\n[admin]\nkey = 'sk-admin'\n"
+    with fastanchor(file.parent, settings) as binary:
+        for stream in (False, True, False):
+            with socket.create_connection(("127.0.0.1", binary.port), timeout=10) as sock:
+                assert ask(sock, "demo-n1", stream=stream, key="sk-admin") == ("200", True)
+
+        def rows() -> list[dict[str, object]]:
+            found: list[dict[str, object]] = orjson.loads(binary.get("/admin/requests", "sk-admin")[1])["data"]
+            return found
+
+        until(lambda: len(rows()) == 3, "the requests are not in the log")
+        pages = [orjson.loads(binary.get(f"/admin/requests/{row['id']}", "sk-admin")[1]) for row in rows()]
+    assert [("bodies" in page) for page in pages] == [kept] * 3
+    if kept:
+        assert all("Hello" in page["bodies"]["request"] for page in pages)
+        assert ["[DONE]" in page["bodies"]["answer"] for page in pages] == [False, True, False]
+    assert (file.parent / "state" / "bodies").exists() is kept
+
+
 def test_a_running_instance_follows_the_commands(file: Path) -> None:
     with fastanchor(file.parent, CONFIG) as binary:
 
