@@ -148,6 +148,8 @@ class Exchange:
         books, self.books = self.books, None
         if books is not None and self.lease is not None:
             books.close(self.lease, self.receipt())
+            if self.lease.metered:  # what is left of the credits is known now
+                self.limit_fields = books.limiter.headers(self.lease, anthropic=self.spoken.name == "anthropic")
 
     def receipt(self) -> Receipt:
         """The record of this request, ended now."""
