@@ -1,6 +1,6 @@
 # What other compiled modules may use of `_reactor`: the C side of handles, and who takes their bytes.
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 cdef extern from "<sys/epoll.h>" nogil:
     cdef union epoll_data:
@@ -50,6 +50,8 @@ cdef class Reactor:
     cdef list _handles
     cdef uint32_t _generation
     cdef epoll_event _events[BATCH]
+    cdef int64_t _latest  # when the last drain began that carried something, and the one before it
+    cdef int64_t _before
     cdef int carried  # events that takers took
     cdef int woken  # tasks that have been woken
     cdef double moment  # of this batch of events on the takers' clock; negative: nobody has asked yet

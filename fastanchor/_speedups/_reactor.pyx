@@ -333,8 +333,8 @@ cdef class Reactor:
 
     @property
     def flowing(self):
-        """Whether several flows have been carried in the last drain, or while it lingered."""
-        return self.carried > 1
+        """Whether bytes have been carried in the last drain, or while it lingered, twice within LINGER."""
+        return self.carried > 1 or (self.carried and self._latest - self._before < LINGER)
 
     cdef int _control(self, int what, int fd, uint32_t generation) except -1:
         return self._watch(what, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, generation)
@@ -365,14 +365,16 @@ cdef class Reactor:
         """Take at most 256 events and wake those who wait for them; how many there were. Where bytes are carried, which
         takes its time, no batch is begun after LONGEST, and all that comes until then is taken too."""
         cdef int total = 0, count
-        cdef int64_t end = nanoseconds() + LONGEST
+        cdef int64_t begun = nanoseconds()
         self.carried = 0
         while total < MOST:
             count = epoll_wait(self._epoll, self._events, BATCH, 0)
             self._take(count)
             total += max(count, 0)
-            if count <= 0 or (nanoseconds() > end if self.carried else count < BATCH):
+            if count <= 0 or (nanoseconds() - begun > LONGEST if self.carried else count < BATCH):
                 break
+        if self.carried:
+            self._before, self._latest = self._latest, begun
         return total
 
     def linger(self):

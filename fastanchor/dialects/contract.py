@@ -130,7 +130,6 @@ class Observer(Protocol):
         """An in-band error or a broken answer; bytes returned before it are good, nothing after it is forwarded."""
 
 
-@runtime_checkable
 class Plain(Protocol):
     """An observer that says what it does with the plain middle of an answer, so that others can do it for it."""
 

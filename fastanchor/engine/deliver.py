@@ -148,7 +148,7 @@ class Delivery:
         try:
             await self._begin(answer)
             one_choice = call.choices == 1
-            straight = self.conversations is None and self.rescue != "restart"
+            straight = self.conversations is None and self.rescue != "restart" and not carrier.complete
             flow = pump(response, self.reply, self, look(carrier, one_choice=one_choice)) if straight else None
             fault = await relay(
                 response, carrier, out, self._tell_alive, deadline, one_choice=one_choice, pump=flow

@@ -278,7 +278,13 @@ def test_lingering_carries_and_leaves_the_descriptor_readable_for_who_was_woken(
     assert not select.select([rig.reactor.fileno()], [], [], 0)[0]
 
 
-def test_one_event_is_nothing_to_linger_for(rig: Rig) -> None:
+def test_one_event_is_nothing_to_linger_for_and_several_are(rig: Rig) -> None:
     rig.open()
-    rig.arrive(chunk(b"a"))
-    assert not rig.reactor.flowing
+    rig.provider.send(chunk(b"a"))
+    rig.reactor.drain()
+    assert (rig.got(), rig.reactor.flowing) == (chunk(b"A"), False)
+    rig.happen()
+    rig.provider.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    rig.provider.send(chunk(b"x" * 100_000))  # more than one receive takes
+    rig.reactor.drain()
+    assert rig.reactor.flowing
