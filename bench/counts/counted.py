@@ -1,6 +1,7 @@
 """`fastanchor serve` made to be counted: `python -m bench.counts.counted LIBRARY serve ...`.
 
 Time stands still for whatever trio waits for, so that nothing happens by the clock; it moves when a process is told so.
+Nor does the reactor linger for more events, which is a matter of time too: each event costs a turn of trio's loop.
 Signals, to any process of the instance:
 
     TICK    a second passes: what is due by then happens
@@ -10,6 +11,7 @@ Signals, to any process of the instance:
 from __future__ import annotations
 
 import ctypes
+import math
 import signal
 import sys
 from functools import partial
@@ -17,6 +19,7 @@ from functools import partial
 import trio
 
 from fastanchor.cli import main
+from fastanchor.wire import reactor
 
 TICK = signal.SIGRTMIN + 1
 COUNT = signal.SIGUSR2
@@ -45,6 +48,7 @@ class Halted(trio.abc.Clock):
 
 def install(library: str) -> None:
     """Halt the clock and handle the signals, in this process and in all that it forks."""
+    reactor.LINGER = math.inf
     clock, counter = Halted(), ctypes.CDLL(library)
     trio.run = partial(trio.run, clock=clock)  # type: ignore[assignment]
     steps = iter([counter.count_from_here])

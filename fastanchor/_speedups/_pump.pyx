@@ -61,6 +61,8 @@ cdef class Flow(Taker):
 
     cdef int take(self) except -1:
         cdef bint on = False
+        if self.source.reader is None:  # somebody else has woken him: what comes now is his
+            return 0
         try:
             on = self.carry()
         except BaseException as error:

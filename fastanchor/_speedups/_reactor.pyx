@@ -363,7 +363,7 @@ cdef class Reactor:
 
     cpdef int drain(self) except -1:
         """Take at most 256 events and wake those who wait for them; how many there were. Where bytes are carried, which
-        takes its time, no batch is begun after LONGEST, and all that comes until then is taken too."""
+        takes its time, no batch is begun after LONGEST."""
         cdef int total = 0, count
         cdef int64_t begun = nanoseconds()
         self.carried = 0
@@ -371,7 +371,7 @@ cdef class Reactor:
             count = epoll_wait(self._epoll, self._events, BATCH, 0)
             self._take(count)
             total += max(count, 0)
-            if count <= 0 or (nanoseconds() - begun > LONGEST if self.carried else count < BATCH):
+            if count < BATCH or (self.carried and nanoseconds() - begun > LONGEST):
                 break
         if self.carried:
             self._before, self._latest = self._latest, begun

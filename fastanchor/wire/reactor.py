@@ -22,18 +22,28 @@ LINGER = 0.002  # seconds within which `Reactor.linger` comes back
 LOOP: Loop[Task] = Loop(current_task, reschedule, wait_task_rescheduled, Abort.SUCCEEDED, trio.ClosedResourceError)
 
 
-class _Drainer(trio.abc.Instrument):
+class _Lingerer(trio.abc.Instrument):
     def __init__(self, reactor: Reactor[Task]) -> None:
         self._reactor = reactor
-        self._drained = False
 
     def before_io_wait(self, timeout: float) -> None:
         if timeout >= LINGER and self._reactor.flowing:
             self._reactor.linger()
 
+
+class _Drainer(trio.abc.Instrument):
+    def __init__(self, reactor: Reactor[Task]) -> None:
+        self._reactor = reactor
+        self._drained = False
+        self._lingerer = _Lingerer(reactor)
+        self._lingers = False  # it is a call in every turn, so only where something has flowed
+
     def after_io_wait(self, timeout: float) -> None:
         self._drained = False
         self._reactor.drain()
+        if not self._lingers and self._reactor.flowing:
+            self._lingers = True
+            trio.lowlevel.add_instrument(self._lingerer)
         self._drained = True
 
     async def run(self) -> None:
@@ -44,8 +54,9 @@ class _Drainer(trio.abc.Instrument):
                 if not self._drained:
                     self._reactor.drain()
         finally:
-            with contextlib.suppress(KeyError):  # it has been put away
-                trio.lowlevel.remove_instrument(self)
+            for instrument in (self, self._lingerer):
+                with contextlib.suppress(KeyError):  # it has been put away, or never was there
+                    trio.lowlevel.remove_instrument(instrument)
             self._reactor.close()
 
 
