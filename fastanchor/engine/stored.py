@@ -37,6 +37,8 @@ async def serve(exchange: Exchange, conversations: Conversations, pool: Upstream
     method, wanted = exchange.request.method, response_id(exchange.request.path)
     if method not in (b"GET", b"DELETE"):
         raise Fault(Kind.METHOD_NOT_ALLOWED)
+    if b"stream=true" in exchange.request.query.lower():
+        raise Fault(Kind.INVALID_REQUEST, "A stored response is told whole, not as a stream.", param="stream")
     stored = await conversations.find(exchange, wanted)
     if stored is None:
         raise Fault(Kind.NOT_FOUND, f"Response with id '{wanted[:200]}' not found.", param="response_id")

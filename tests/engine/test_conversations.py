@@ -105,6 +105,13 @@ async def test_a_kept_response_is_fetched_as_it_was_told_and_deleted(kept: Conve
     assert len(stub.seen) == 1
 
 
+async def test_a_kept_response_cannot_be_asked_for_as_a_stream(kept: Conversations) -> None:
+    async with upstream(chat("Hello.")) as stub, running(world(channel(stub.url)), kept) as gateway:
+        told = said(await post(gateway.port, PATH, ASK))
+        refused = await get(gateway.port, f"{PATH}/{told['id']}?stream=true&starting_after=3")
+    assert (refused.status, refused.json["error"]["param"]) == (400, "stream")  # type: ignore[index]
+
+
 async def test_what_the_client_does_not_want_stored_is_not(kept: Conversations) -> None:
     async with upstream(chat("Hello.")) as stub, running(world(channel(stub.url)), kept) as gateway:
         told = said(await post(gateway.port, PATH, {**ASK, "store": False}))
