@@ -27,7 +27,7 @@ BACKLOG = 128 * 1024
 """Bytes unsent above which no more DATA is framed."""
 AT_ONCE = 64 * 1024
 """Bytes that one stream frames before others have their turn."""
-FRAMES_AT_ONCE = 16
+FRAMES_AT_ONCE = 4
 """Received frames that are dealt with before other connections have their turn."""
 
 

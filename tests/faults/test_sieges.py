@@ -28,7 +28,7 @@ from tests.faults.test_attacks import memory, unchunked
 from tests.kit import attackers
 from tests.kit.attackers import CHAT, KEY
 from tests.kit.binary import Binary, fastanchor, free_port
-from tests.kit.fire import children, until
+from tests.kit.fire import children, listens, until
 
 PACE = 0.05
 STREAMS = 100
@@ -58,10 +58,24 @@ headers = {{ x-demo-pace = "p50, ttft5", x-demo-fault = "n{tokens}" }}
 [[channels]]
 name = "flood"
 provider = "demo"
+base_url = "{flood}"
 models = ["flood"]
 max_concurrency = 10000
 headers = {{ x-demo-pace = "p0, ttft0", x-demo-fault = "n20000" }}
 """
+
+
+@pytest.fixture(scope="module")
+def flood(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a provider of its own for what attackers ask for: what it is at keeps no good stream waiting."""
+    port = free_port()
+    command = [sys.executable, "-m", "fastanchor", "demo", "--listen", f"127.0.0.1:{port}"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as provider:
+        try:
+            until(lambda: listens(port), "the provider does not listen")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            provider.kill()
 
 
 @dataclass
@@ -110,11 +124,11 @@ def seconds(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def besieged(
-    attack: Callable[[int], object], seconds: int, tmp_path: Path, request: pytest.FixtureRequest
+    attack: Callable[[int], object], seconds: int, flood: str, tmp_path: Path
 ) -> Iterator[Besieged]:
     if seconds < 60 and attack.__name__ not in SHORT:
         pytest.skip("needs a minute")
-    config = partial(CONFIG.format, tokens=int(seconds / PACE))
+    config = partial(CONFIG.format, tokens=int(seconds / PACE), flood=flood)
     if attack.__name__ != "half_handshakes":
         outer = free_port()
         listen = ("--listen", f"{attackers.own_address()}:{outer}") if attack.__name__ == "connect_only" else ()
@@ -139,8 +153,11 @@ def certified(directory: Path) -> tuple[str, ssl.SSLContext]:
 
 
 @pytest.fixture
-def peaceful(seconds: int, besieged: Besieged, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Besieged]:
-    with fastanchor(tmp_path_factory.mktemp("peace"), CONFIG.format(tokens=int(seconds / PACE), tls="")) as binary:
+def peaceful(
+    seconds: int, besieged: Besieged, flood: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Besieged]:
+    config = CONFIG.format(tokens=int(seconds / PACE), flood=flood, tls="")
+    with fastanchor(tmp_path_factory.mktemp("peace"), config) as binary:
         yield Besieged(binary, "", binary.port)
 
 

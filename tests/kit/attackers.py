@@ -239,7 +239,7 @@ async def hostile_forms(port: int) -> None:
 
 async def bombs(port: int) -> None:
     """Coded bodies that grow a thousandfold."""
-    bomb = gzip.compress(bytes(64 * MIB))
+    bomb = gzip.compress(bytes(16 * MIB))
     await repeated(port, [chat(bomb, b"Content-Encoding: gzip")], 16)
 
 

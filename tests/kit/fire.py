@@ -99,7 +99,7 @@ def witness(folder: Path) -> Iterator[tuple[int, Path]]:
     seen.touch()
     process = subprocess.Popen([sys.executable, "-m", "tests.kit.witness", str(port), str(seen)])
     try:
-        until(lambda: _listens(port), "the provider does not listen")
+        until(lambda: listens(port), "the provider does not listen")
         yield port, seen
     finally:
         process.kill()
@@ -114,7 +114,8 @@ def until(condition: object, complaint: str, seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether somebody takes connections on a port of this machine."""
     with socket.socket() as sock:
         return sock.connect_ex(("127.0.0.1", port)) == 0
 
