@@ -22,7 +22,8 @@ from bench.counts.meters import Meter, instructions, syscalls
 from bench.counts.works import Work
 
 RECORDED = Path(__file__).parent / "recorded.json"
-MARGIN = 0.05
+MARGIN = 0.5
+"""On a busy machine a turn of the loop more or less is chance: counts of one build were seen a quarter apart."""
 OPTIMISED = "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS"))
 PYTHON = f"{sys.implementation.name} {platform.python_version()} {platform.machine()}" + (" optimised" * OPTIMISED)
 SYSCALLS = "syscalls"

@@ -121,7 +121,7 @@ def test_no_request_fails_while_workers_are_replaced_and_reloaded(
 ) -> None:
     """Ten reloads and three rounds of replacements, under load all the time, spread over `least` requests."""
     port, seen = provider
-    text = config(port, workers=2)
+    text = config(port, workers=2, drain=60.0)
     with fastanchor(tmp_path, text) as binary:
         load = Load(binary.port, slow_share=0.02, asks_again=True)
         with load.running():

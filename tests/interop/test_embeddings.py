@@ -71,7 +71,8 @@ def test_one_text_and_fewer_dimensions(gpt: openai.OpenAI, provider: str) -> Non
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_the_gemini_client_gets_them_too(gpt: openai.OpenAI, gemini: genai.Client, provider: str) -> None:
-    answer = gemini.models.embed_content(model=f"{provider}-demo", contents=list(TEXTS))
+    texts = [types.Content(parts=[types.Part(text=text)]) for text in TEXTS]  # strings may be taken for one content
+    answer = gemini.models.embed_content(model=f"{provider}-demo", contents=texts)
     told = [embedding.values or [] for embedding in answer.embeddings or []]
     assert told == [pytest.approx(one, abs=1e-7) for one in vectors(gpt, "openai_chat")]
     config = types.EmbedContentConfig(output_dimensionality=8)
