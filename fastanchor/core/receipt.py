@@ -17,7 +17,7 @@ class AttemptRecord:
     channel: str
     model: str
     key: int  # index among the channel's keys, never the key
-    why: str  # first, retry, next_key, next_channel, next_model, hedge, race, rescue
+    why: str  # first, retry, next_key, next_channel, next_model, hedge, race, rescue, continue
     outcome: str
     status: int = 0
     started: float = 0.0  # after the request began
