@@ -47,7 +47,8 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Written:
     """A request in the provider's language. `dropped` names the client's fields that could not be carried;
-    `renamed` maps the tool names sent back to the client's (reversible renaming); `stops` are the stop sequences that
+    `renamed` maps the tool names sent back to the client's (reversible renaming), and to "" a tool that is none of the
+    client's: what it is called with is the answer (see `unwrapping`); `stops` are the stop sequences that
     the provider knows nothing of, and that are for the reader of its answer to find."""
 
     body: bytes

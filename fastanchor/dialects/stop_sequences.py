@@ -25,6 +25,7 @@ from fastanchor.core.events import (
     Thought,
 )
 from fastanchor.core.usage import Usage
+from fastanchor.dialects import unwrapping
 from fastanchor.dialects.contract import Answering, Decoder, Dialect
 
 BYTES_PER_TOKEN = 4
@@ -107,13 +108,17 @@ class StopSequences:
 
 
 def decoder(source: Dialect, answering: Answering) -> Decoder:
-    """For one streamed answer, which ends where the call's own stop sequences say so."""
-    plain = source.decoder()
+    """For one streamed answer, which ends where the call's own stop sequences say so, and is not in a tool's call."""
+    plain: Decoder = source.decoder()
+    if unwrapping.wanted(answering):
+        plain = unwrapping.Unwrapping(plain, answering)
     return Stopping(plain, _of(answering)) if answering.stops else plain
 
 
 def cut(events: list[Event], answering: Answering) -> list[Event]:
     """A whole answer, likewise."""
+    if unwrapping.wanted(answering):
+        events = unwrapping.Unwrapped(answering).feed(events)
     return _of(answering).feed(events) if answering.stops else events
 
 

@@ -42,6 +42,7 @@ from fastanchor.core.usage import Usage
 from fastanchor.dialects.contract import Answering, Dialect, FinalEncoder
 from fastanchor.dialects.numbering import Numbered
 from fastanchor.dialects.stop_sequences import decoder
+from fastanchor.dialects.unwrapping import wanted
 
 BYTES_PER_TOKEN = 4
 
@@ -81,7 +82,7 @@ class Translation:
         self._encoder = client.encoder(answering)
         self._renamed = answering.renamed
         self._size = 0
-        self._lane = lane(source.name, client.name, learns=not answering.stops)
+        self._lane = lane(source.name, client.name, learns=not answering.stops and not wanted(answering))
         self._delta: Delta | None = None  # what the lane has learned last
         self._numbered = self._encoder if isinstance(self._encoder, Numbered) else None
 

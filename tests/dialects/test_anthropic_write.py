@@ -330,8 +330,9 @@ def test_a_schema_for_the_answer() -> None:
     assert written(format=wanted, model=NEWEST, reasoning=Reasoning("auto", "low"))[0]["output_config"] == {
         "effort": "low", "format": {"type": "json_schema", "schema": {"type": "object"}},
     }  # fmt: skip
-    refused("response_format", format=wanted, model="claude-3-haiku-20240307")
-    body, _ = written(format=replace(wanted, strict=None), model="claude-3-haiku-20240307")
+    assert written(format=wanted, model="claude-3-haiku-20240307")[0]["tool_choice"] == {"type": "tool", "name": "json"}
+    loose, tools = replace(wanted, strict=None), [Tool("function", "f", schema=b'{"type":"object"}')]
+    body, _ = written(format=loose, model="claude-3-haiku-20240307", tools=tools)
     assert '{"type":"object"}' in body["system"][-1]["text"]
 
 

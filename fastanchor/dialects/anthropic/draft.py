@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastanchor.core.prompt import Prompt
+from fastanchor.core.prompt import Format, Prompt
 from fastanchor.dialects.anthropic.capabilities import capabilities
 from fastanchor.dialects.anthropic.faults import invalid
 from fastanchor.dialects.contract import Target
@@ -18,6 +18,7 @@ class Draft:
         self.can = capabilities(target)
         self.names = Names(ANTHROPIC)
         self.notes: list[str] = []  # instructions for the model that stand in for fields
+        self.answers: Format | None = None  # a schema that the answer keeps to as the arguments of a tool
         self.loosened = False  # a forced tool choice gave way to reasoning
         self._dropped: dict[str, None] = {}
 

@@ -83,6 +83,11 @@ def _tool(draft: Draft, tool: Tool, param: str) -> dict[str, object] | None:
     return out
 
 
+def function(name: str, description: str, schema: bytes) -> dict[str, object]:
+    """A tool of the gateway's own."""
+    return {"name": name, "description": description, "input_schema": orjson.Fragment(_object_schema(schema, name))}
+
+
 def _object_schema(schema: bytes, param: str) -> bytes:
     """A schema of an object, in its own bytes; `type` is put in where it is missing."""
     if not schema.strip():

@@ -10,18 +10,21 @@ from typing import Any
 
 import orjson
 
-from fastanchor.core.prompt import Format, Prompt
+from fastanchor.core.prompt import Format, Prompt, ToolCallPart
 from fastanchor.dialects import foreign
 from fastanchor.dialects.anthropic.draft import Draft
 from fastanchor.dialects.anthropic.faults import invalid
 from fastanchor.dialects.anthropic.messages import messages, system
 from fastanchor.dialects.anthropic.thinking import limits
-from fastanchor.dialects.anthropic.tools import tool_choice, tools
+from fastanchor.dialects.anthropic.tools import function, tool_choice, tools
 from fastanchor.dialects.anthropic.versions import FIRST, LATEST, SAMPLING
 from fastanchor.dialects.contract import Target, Written
 
 NAME = "anthropic"
 MAX_MARKS = 4
+ANSWER = "json"
+"""The tool whose call is the answer, for models that keep to a schema nowhere else."""
+
 JSON_OBJECT = "Answer with one JSON object and nothing else: no other text, no code fence."
 JSON_SCHEMA = "Answer with one JSON value that fits this schema and nothing else: no other text, no code fence.\n"
 
@@ -42,10 +45,10 @@ def write(prompt: Prompt, target: Target) -> Written:
     if said:
         body["system"] = said
     body["messages"] = messages(draft)
-    offered = tools(draft)
+    offered = tools(draft) or _answer_tool(draft)
     if offered:
         body["tools"] = offered
-        choice = tool_choice(draft)
+        choice = tool_choice(draft) if draft.prompt.tools else {"type": "tool", "name": ANSWER}
         if choice is not None:
             body["tool_choice"] = choice
     body |= _sampling(draft, "thinking" in body) | _labels(draft)
@@ -53,9 +56,8 @@ def write(prompt: Prompt, target: Target) -> Written:
         body["stream"] = True
     _thin_marks(draft, body)
     version = FIRST if any(name in body for name in SAMPLING) else LATEST
-    return Written(
-        orjson.dumps(body), draft.dropped, ((b"anthropic-version", version.encode()),), dict(draft.names.renamed)
-    )
+    renamed = {**draft.names.renamed, **({ANSWER: ""} if draft.answers else {})}
+    return Written(orjson.dumps(body), draft.dropped, ((b"anthropic-version", version.encode()),), renamed)
 
 
 def _refuse_and_drop(draft: Draft) -> None:
@@ -76,7 +78,7 @@ def _refuse_and_drop(draft: Draft) -> None:
 
 
 def _format(draft: Draft, body: dict[str, Any]) -> None:
-    """A schema where the model takes one; else, and for a bare JSON object, an instruction."""
+    """A schema where the model takes one; else, and for a bare JSON object, a tool or an instruction."""
     wanted = draft.prompt.format
     if wanted is None or wanted.kind == "text":
         return
@@ -86,13 +88,32 @@ def _format(draft: Draft, body: dict[str, Any]) -> None:
         shape = {"type": "json_schema", "schema": orjson.Fragment(wanted.schema or b"{}")}
         body["output_config"] = {**body.get("output_config", {}), "format": shape}
     else:
-        _instruct(draft, wanted)
+        _instruct(draft, wanted, thinking="thinking" in body)
 
 
-def _instruct(draft: Draft, wanted: Format) -> None:
+def _instruct(draft: Draft, wanted: Format, *, thinking: bool) -> None:
+    """As the call of a tool where there are no others; else in words, which promise nothing."""
+    if not thinking and _is_free(draft.prompt) and _is_object(wanted.schema):
+        draft.answers = wanted
+        return
     if wanted.strict:
         draft.refuse("response_format", "a strict JSON schema is not available on this model")
     draft.notes.append(JSON_SCHEMA + wanted.schema.decode("utf-8", "replace"))
+
+
+def _is_free(prompt: Prompt) -> bool:
+    return not prompt.tools and not any(isinstance(part, ToolCallPart) for turn in prompt.turns for part in turn.parts)
+
+
+def _is_object(schema: bytes) -> bool:
+    document = orjson.loads(schema or b"{}")
+    return isinstance(document, dict) and document.get("type", "object") == "object"
+
+
+def _answer_tool(draft: Draft) -> list[dict[str, object]]:
+    """The tool whose arguments are the answer."""
+    wanted = draft.answers
+    return [] if wanted is None else [function(ANSWER, wanted.description or "Gives the answer.", wanted.schema)]
 
 
 def _sampling(draft: Draft, thinking: bool) -> dict[str, object]:
