@@ -2,10 +2,11 @@
 """The compiled half of `line`: numbers and text straight into one buffer, and their CRC-32 eight bytes at a time."""
 
 from libc.math cimport fabs, isfinite, rint
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, strlen
 
 include "_strings.pxi"
+include "_crc32.pxi"
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Realloc
@@ -36,45 +37,9 @@ cdef char *HEX = "0123456789abcdef"
 cdef double MICRO = 1e6
 cdef double EXACT = 9007199254740992.0
 
-cdef uint32_t TABLE[8][256]
 cdef unsigned char *buffer = NULL  # grows with the longest line
 cdef Py_ssize_t room = 0
 cdef Py_ssize_t at = 0
-
-
-cdef int fill_table() except -1:
-    cdef uint32_t n, word
-    cdef int bit, row
-    for n in range(256):
-        word = n
-        for bit in range(8):
-            word = (word >> 1) ^ (0xEDB88320 if word & 1 else 0)
-        TABLE[0][n] = word
-    for row in range(1, 8):
-        for n in range(256):
-            word = TABLE[row - 1][n]
-            TABLE[row][n] = TABLE[0][word & 0xFF] ^ (word >> 8)
-    return 0
-
-fill_table()
-
-
-cdef uint32_t crc32(const unsigned char *data, Py_ssize_t size) noexcept nogil:
-    """IEEE 802.3, as zlib's."""
-    cdef uint32_t crc = 0xFFFFFFFF
-    cdef uint32_t *row = TABLE[0]
-    cdef Py_ssize_t i = 0
-    while size - i >= 8:
-        crc ^= data[i] | <uint32_t>data[i + 1] << 8 | <uint32_t>data[i + 2] << 16 | <uint32_t>data[i + 3] << 24
-        crc = (
-            TABLE[7][crc & 0xFF] ^ TABLE[6][crc >> 8 & 0xFF] ^ TABLE[5][crc >> 16 & 0xFF] ^ TABLE[4][crc >> 24]
-            ^ TABLE[3][data[i + 4]] ^ TABLE[2][data[i + 5]] ^ TABLE[1][data[i + 6]] ^ TABLE[0][data[i + 7]]
-        )
-        i += 8
-    while i < size:
-        crc = (crc >> 8) ^ row[(crc ^ data[i]) & 255]
-        i += 1
-    return ~crc
 
 
 cdef inline int need(Py_ssize_t more) except -1:

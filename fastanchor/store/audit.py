@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import apsw
 
-from fastanchor.store.entries import SETTLED, bounded
+from fastanchor.store.batch import bounded
+from fastanchor.store.entries import SETTLED
 from fastanchor.store.ledger import Ledger
 from fastanchor.store.records import Credit, Open, Record, Settle, scan
 

@@ -15,7 +15,7 @@ Rules:
   id.
 - Whether a worker is dead is asked before its journal is read to the end: what is still open then stays open for ever.
 - All amounts are integers, micro-dollars; counts larger than the database holds are cut.
-- How records become rows and movements of credits is in `entries`.
+- How records are brought together is in `batch`, how they become rows and movements of credits in `entries`.
 - Nothing here is needed to serve a request: while the database is locked, full or damaged, journals grow.
 """
 
@@ -27,10 +27,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import apsw
+
+from fastanchor.store.batch import Batch, Piece
 from fastanchor.store.entries import Rule, give, lose, rows, take
 from fastanchor.store.journal import CREDITS, alive, epoch_of, segments
 from fastanchor.store.migrations import ledger as schema
-from fastanchor.store.records import Credit, scan
+from fastanchor.store.records import Credit
 from fastanchor.store.sqlite import Database, Unwritable
 
 BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -93,14 +96,15 @@ class Ledger:
         found = [path for path in segments(self.folder) if epoch_of(path) in living]  # all that the dead have left
         records = damaged = lost = 0
         touched: set[str] = set()
-        for path in found:
-            more = path.name not in self._done
-            while more:
-                step = self._fold_part(path, not living[epoch_of(path)], touched)
-                records, damaged, more = records + step.records, damaged + step.damaged, step.more
+        waiting = [path for path in found if path.name not in self._done]
+        while waiting:
+            step = self._fold_some(waiting, living)
+            records, damaged, waiting = records + step.records, damaged + step.damaged, step.waiting
+            touched |= step.organizations
         dead = sorted(epoch for epoch, lives in living.items() if not lives)
         for epoch in dead:
-            lost += self._settle_lost(epoch, now, touched)
+            count, organizations = self._settle_lost(epoch, now)
+            lost, touched = lost + count, touched | organizations
             self._closed.add(epoch)
         return Folded(records, damaged, lost, len(dead) + self._unheard(epochs), frozenset(touched))
 
@@ -115,47 +119,67 @@ class Ledger:
         self._silent |= gone
         return len(gone)
 
-    def _fold_part(self, path: Path, dead: bool, touched: set[str]) -> _Part:
-        """Take in up to BATCH_BYTES of one segment, in one transaction."""
+    def _fold_some(self, paths: list[Path], living: dict[str, bool]) -> _Step:
+        """Take in about BATCH_BYTES of these segments, in one transaction."""
+        left = iter(paths)
+        parts: list[_Part] = []
+        read = 0
+        for path in left:
+            part = self._read(path, dead=not living[epoch_of(path)])
+            if part.size or part.done:
+                parts.append(part)
+            read += len(part.data)
+            if read >= BATCH_BYTES:
+                break
+        step = self._take(parts) if parts else _Step(0, 0, set(), [])
+        return step._replace(waiting=[*step.waiting, *left])
+
+    def _read(self, path: Path, *, dead: bool) -> _Part:
         offset = self.sizes.get(path.name, 0)
         data = _read(path, offset)
-        found = scan(data)
-        if not found.size and len(data) == BATCH_BYTES:  # no end of line in so much: pass over it as damage
-            found = found._replace(size=len(data), damaged=1)
+        size = data.rfind(b"\n") + 1
         last = len(data) < BATCH_BYTES
-        done = dead and last
-        if not found.size and not done:
-            return _Part(0, 0, False)
+        return _Part(path, offset, data, size if size or last else len(data), last, dead and last)
+
+    def _take(self, parts: list[_Part]) -> _Step:
+        """Take in parts of segments, in one transaction."""
+        batch = Batch()
         with self.database.transaction() as db:
-            row: Any = db.execute("SELECT size, done FROM segment WHERE name = ?", (path.name,)).fetchone()
-            known, finished = row or (0, 0)
-            if known != offset or finished:  # learned before this process began, or by another
-                self.sizes[path.name] = known
-                return _Part(0, 0, not self._finish(path.name, bool(finished)))
-            take(db, found.records, epoch_of(path), touched)
-            torn = len(data) - found.size if done else 0
-            size = offset + found.size
-            db.execute(_SEGMENT, (path.name, epoch_of(path), size, len(found.records), found.damaged, torn, done))
-        self.sizes[path.name] = size
-        self._finish(path.name, done)
-        return _Part(len(found.records), found.damaged, not last)
+            current = [part for part in parts if self._current(db, part)]
+            pieces = [_take_in(db, part, batch) for part in current]
+            organizations = take(db, batch)
+        for part in current:
+            self.sizes[part.path.name] = part.offset + part.size
+            self._finish(part.path.name, part.done)
+        waiting = [part.path for part in parts if part.path.name not in self._done]
+        waiting = [path for path in waiting if not any(part.path == path and part.last for part in current)]
+        return _Step(
+            sum(piece.records for piece in pieces), sum(piece.damaged for piece in pieces), organizations, waiting
+        )
+
+    def _current(self, db: apsw.Connection, part: _Part) -> bool:
+        """Whether nobody has taken it in: another may have, or an earlier process."""
+        row: Any = db.execute("SELECT size, done FROM segment WHERE name = ?", (part.path.name,)).fetchone()
+        known, finished = row or (0, 0)
+        if known == part.offset and not finished:
+            return True
+        self.sizes[part.path.name] = known
+        self._finish(part.path.name, bool(finished))
+        return False
 
     def _finish(self, name: str, done: bool) -> bool:
         if done:
             self._done.add(name)
         return done
 
-    def _settle_lost(self, epoch: str, now: float, touched: set[str]) -> int:
-        """Settle what a dead worker left open. Returns how many requests that were."""
-        query = "SELECT id FROM request WHERE epoch = ? AND state = 0"
+    def _settle_lost(self, epoch: str, now: float) -> tuple[int, set[str]]:
+        """Settle what a dead worker left open. Returns how many requests that were, and whose accounts have changed."""
+        query = "SELECT id FROM request WHERE epoch = ? AND state = 0 LIMIT 1"
         with self.database.reading() as db:
-            if db.execute(query, (epoch,)).fetchone() is None:
-                return 0
+            if not rows(db, query, (epoch,)):
+                return 0, set()
         with self.database.transaction() as db:
-            ids: list[str] = [id for (id,) in rows(db, query, (epoch,))]
-            for id in ids:
-                lose(db, id, now, self._rule, touched)
-        return len(ids)
+            return lose(db, epoch, now, self._rule)
 
     def grant(self, id: str, organization: str, amount: int, reason: str, now: float) -> bool:
         """Give credits (or take them, when negative), once per `id`. Returns whether this was the first time."""
@@ -168,7 +192,7 @@ class Ledger:
             for id, organization, amount, reason in grants:
                 if abs(amount) > _MOST:
                     raise ValueError("an amount of credits is out of range")
-                if give(db, Credit(id, now, organization, amount, reason), set()):
+                if give(db, Credit(id, now, organization, amount, reason)):
                     new.add(id)
         return new
 
@@ -231,9 +255,33 @@ INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SE
 
 
 class _Part(NamedTuple):
+    """A piece of a segment, of which `size` bytes are to be taken in. `done`: its writer will say no more."""
+
+    path: Path
+    offset: int
+    data: bytes
+    size: int
+    last: bool  # for now
+    done: bool
+
+
+class _Step(NamedTuple):
     records: int
     damaged: int
-    more: bool
+    organizations: set[str]
+    waiting: list[Path]  # segments that have more to say
+
+
+def _take_in(db: apsw.Connection, part: _Part, batch: Batch) -> Piece:
+    """Add a part to a batch, and note how far the segment was read."""
+    epoch = epoch_of(part.path)
+    piece = batch.add(part.data, epoch)
+    if piece.size != part.size:  # no end of line in so much: pass over it as damage
+        piece = piece._replace(damaged=1)
+    torn = len(part.data) - part.size if part.done else 0
+    values = part.path.name, epoch, part.offset + part.size, piece.records, piece.damaged, torn, part.done
+    db.execute(_SEGMENT, values)
+    return piece
 
 
 def _read(path: Path, offset: int) -> bytes:

@@ -14,18 +14,14 @@ Fields are positional, for speed: new ones come at the end of their kind and hav
 
 from __future__ import annotations
 
-import re
 from typing import Final, NamedTuple, TypeAlias
-from zlib import crc32
 
 import msgspec
 
 from fastanchor._speedups.line import line
+from fastanchor._speedups.lines import verified
 from fastanchor.core.receipt import AttemptRecord, Receipt
 from fastanchor.core.usage import Usage
-
-_HEAD: Final = re.compile(rb"([0-9a-f]{8}) ([0-9a-f]{8}) ")
-HEAD: Final = 18  # bytes before the JSON
 
 Counts: TypeAlias = tuple[int | None, int | None, int, int, int, int, int, int, int, int | None, bool]
 """The fields of `core.usage.Usage` in their order."""
@@ -199,7 +195,8 @@ def scan(data: bytes) -> Scan:
     ends: list[int] = []
     start = damaged = 0
     while (end := data.find(b"\n", start)) >= 0:
-        record = _read(data[start:end])
+        payload = verified(data[start:end])
+        record = None if payload is None else decode(payload)
         start = end + 1
         if record is None:
             damaged += 1
@@ -209,14 +206,8 @@ def scan(data: bytes) -> Scan:
     return Scan(records, ends, start, damaged)
 
 
-def _read(text: bytes) -> Record | None:
-    """The record of a line, or None when it is damaged."""
-    head = _HEAD.match(text)
-    if head is None:
-        return None
-    payload = text[HEAD:]
-    if len(payload) != int(head[1], 16) or crc32(payload) != int(head[2], 16):
-        return None
+def decode(payload: bytes) -> Record | None:
+    """The record of a line's JSON, or None when it is none."""
     try:
         record: Record = _DECODER.decode(payload)
     except (msgspec.MsgspecError, ValueError):

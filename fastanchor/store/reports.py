@@ -15,8 +15,10 @@ import msgspec
 
 from fastanchor.core.receipt import AttemptRecord
 from fastanchor.core.usage import Usage
-from fastanchor.store.entries import DAY
+from fastanchor.store.batch import bounded
+from fastanchor.store.entries import BY_RULE, DAY, LOST
 from fastanchor.store.ledger import Ledger
+from fastanchor.store.records import Settle
 
 GroupBy = Literal["key", "model", "day", "organization"]
 Row = dict[str, Any]
@@ -30,8 +32,21 @@ FIELDS: Final = (
     "ending", "dialect", "endpoint", "client", "served_model", "channel", "provider", "stream", "seconds",
     "first_token", "overhead", "bytes_in", "bytes_out", "tries", "attempts",
 )
+_COLUMNS: Final = (
+    "id, state, metered, organization, key, model, opened, ended, reserved_tokens, reserved_cost, cost, first_channel,"
+    " first_model, tries, told"
+)
+_UNKNOWN: Final[Row] = {
+    "provider_cost": None, "input": None, "output": None, "cache_read": 0, "cache_write": 0, "reasoning": 0,
+    "estimated": False, "status": None, "ending": "", "dialect": "", "endpoint": "", "client": "", "served_model": "",
+    "channel": "", "provider": "", "stream": False, "seconds": None, "first_token": None, "overhead": None,
+    "bytes_in": 0, "bytes_out": 0, "attempts": [],
+}
+"""What is told of a request that has no `settle` record."""
 ATTEMPT: Final = tuple(field.name for field in fields(AttemptRecord))
 USAGE: Final = tuple(field.name for field in fields(Usage))
+COUNTED: Final = ("provider_cost", "input", "output", "cache_read", "cache_write", "reasoning")
+SETTLE: Final = ("kind", *Settle.__struct_fields__)
 CREDIT: Final = ("id", "organization", "amount", "reason", "at")
 STATES: Final = ("open", "settled", "settled_by_rule")
 FOREVER: Final = 253_402_300_799.0
@@ -70,7 +85,7 @@ def requests(
         where += " AND (opened, id) < (?, ?)"
         values += before
     order = f"ORDER BY opened DESC, id DESC LIMIT {max(0, min(limit, MAX_ROWS))}"
-    query = f"SELECT {', '.join(FIELDS)} FROM request WHERE {where} {order}"  # noqa: S608 - names of ours
+    query = f"SELECT {_COLUMNS} FROM request WHERE {where} {order}"  # noqa: S608 - names of ours
     with ledger.database.reading() as db:
         rows = db.execute(query, values).fetchall()
     return [_told(row) for row in rows]
@@ -79,7 +94,7 @@ def requests(
 def request(ledger: Ledger, id: str, organization: str | None = None) -> Row | None:
     """One request of the log, if it is that organisation's."""
     where, values = _where(id=id, organization=organization)
-    query = f"SELECT {', '.join(FIELDS)} FROM request WHERE {where}"  # noqa: S608 - names of ours
+    query = f"SELECT {_COLUMNS} FROM request WHERE {where}"  # noqa: S608 - names of ours
     with ledger.database.reading() as db:
         row: Any = db.execute(query, values).fetchone()
     return None if row is None else _told(row)
@@ -132,13 +147,28 @@ def _where(**equal: str | None) -> tuple[str, list[Any]]:
 
 
 def _told(row: tuple[Any, ...]) -> Row:
-    told = dict(zip(FIELDS, row, strict=True))
-    told["state"] = STATES[told["state"]]
-    for name in ("metered", "estimated", "stream"):
-        told[name] = bool(told[name])
-    told["tries"] = msgspec.json.decode(told["tries"])
-    told["attempts"] = [_attempt(attempt, told) for attempt in msgspec.json.decode(told["attempts"])]
-    return told
+    """A request with everything that is known of it, in the order of FIELDS."""
+    *plain, channel, model, tries, told = row
+    found: Row = _UNKNOWN | dict(zip(FIELDS, plain, strict=False))
+    found["state"], found["metered"] = STATES[found["state"]], bool(found["metered"])
+    first = [[found["opened"], channel, model]] if channel else []
+    found["tries"] = first + msgspec.json.decode(tries or b"[]")
+    if told is not None:
+        found |= _ending(told)
+    elif found["state"] == STATES[BY_RULE]:
+        found |= {"ending": LOST, "estimated": True}
+    return {name: found[name] for name in FIELDS}
+
+
+def _ending(told: bytes) -> Row:
+    """What a `settle` record tells of how a request went."""
+    values: Row = dict(zip(SETTLE, msgspec.json.decode(told), strict=False))
+    counts: Row = dict(zip(USAGE, values["usage"], strict=False))
+    counts["provider_cost"] = counts["cost"]
+    counted: Row = {name: None if counts[name] is None else bounded(counts[name]) for name in COUNTED}
+    plain = {name: values[name] for name in _UNKNOWN if name in values}
+    counted["estimated"] = bool(counts["estimated"])
+    return {**plain, **counted, "attempts": [_attempt(attempt, counted) for attempt in values["attempts"]]}
 
 
 def _attempt(values: Sequence[Any], request: Row) -> Row:

@@ -23,7 +23,7 @@ from fastanchor.policy.limits import Demand
 from fastanchor.store import reports, shm
 from fastanchor.store.admission import Admission
 from fastanchor.store.audit import verify
-from fastanchor.store.bookkeeper import Bookkeeper
+from fastanchor.store.bookkeeper import Bookkeeper, rest
 from fastanchor.store.journal import Journal, new_epoch
 from fastanchor.store.ledger import Account, Ledger
 from fastanchor.store.limiter import Limiter, Ticket, key_owner, organization_owner
@@ -401,3 +401,10 @@ def test_a_ledger_is_whole_at_whatever_moment_its_writer_dies(state_dir: Path) -
     audit = verify(ledger)
     assert (audit.problems, audit.requests) == ((), 300)
     ledger.close()
+
+
+@pytest.mark.parametrize(("records", "seconds"), [(0, 0.2), (100, 0.2), (500, 0.5), (1_000, 1.0), (10**6, 1.0)])
+def test_the_more_there_is_to_fold_the_longer_it_gathers_but_no_more_than_a_second(
+    records: int, seconds: float
+) -> None:
+    assert rest(records, 0.2) == seconds

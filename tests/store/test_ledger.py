@@ -16,6 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastanchor._speedups import _lines_pure
+from fastanchor._speedups.lines import lines
 from fastanchor.core.usage import Usage
 from fastanchor.store import reports
 from fastanchor.store.audit import verify
@@ -136,6 +138,45 @@ def test_records_that_stand_twice_count_once(ledger: Ledger, journal: Journal) -
     assert reports.usage(ledger)[0]["requests"] == 1
     assert row(ledger)["tries"] == [[5.0, "main", "gpt-4o"]]
     sound(ledger)
+
+
+def test_a_journal_that_is_written_again_is_told_apart_from_what_is_new(ledger: Ledger, journal: Journal) -> None:
+    journal.require(frame(opened("a")))
+    journal.require(frame(opened("b")))
+    journal.note(settle_line(receipt("b"), metered=True, at=NOW))
+    ledger.fold(NOW)
+    for name in "abc":  # two of which the ledger has
+        journal.require(frame(opened(name)))
+    for name in "abc":
+        journal.note(frame(Try(name, 5.0, "main", "gpt-4o")))
+        journal.note(settle_line(receipt(name), metered=True, at=NOW))
+    ledger.fold(NOW)
+    assert ledger.account("acme") == Account(100_000, 98_500, 0, 1_500)
+    assert [row(ledger, name)["state"] for name in "abc"] == ["settled"] * 3
+    sound(ledger)
+
+
+def test_lines_taken_apart_and_lines_decoded_lead_to_the_same_books(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path / "journal", "0001-0-1")
+    for n, model in enumerate(["gpt-4o", "modèle", 'a "model"', "gpt-4o"]):
+        name = f"r{n}"
+        journal.require(frame(opened(name, model=model, channel="main", served=model)))
+        usage = Usage(None, 50) if n else Usage(2**70, 50, cache_read=10, reasoning=7, cost=480)
+        journal.note(settle_line(receipt(name, model=model, usage=usage), metered=True, at=NOW + n / 3))
+    journal.require(frame(opened("open")))
+    found = []
+    for half in (lines, _lines_pure.lines):
+        monkeypatch.setattr("fastanchor.store.batch.lines", half)
+        ledger = Ledger(tmp_path / f"{len(found)}.db", tmp_path / "journal")
+        assert ledger.fold(NOW).records == 9
+        sound(ledger)
+        usages = reports.usage(ledger, by=["key", "model"])
+        found.append((list(reports.every_request(ledger)), usages, ledger.accounts()))
+        ledger.close()
+    journal.close()
+    assert found[0] == found[1]
 
 
 def test_a_settlement_whose_opening_was_lost_is_charged_all_the_same(ledger: Ledger, journal: Journal) -> None:
@@ -315,7 +356,7 @@ def test_a_locked_database_stops_nothing_and_loses_nothing(ledger: Ledger, journ
 
 
 def test_a_database_on_a_full_disk_takes_nothing_by_halves(ledger: Ledger, journal: Journal) -> None:
-    for n in range(200):
+    for n in range(1_000):
         journal.require(frame(opened(f"r{n}")))
     pages = ledger.database.connection.execute("PRAGMA page_count").get
     ledger.database.connection.execute(f"PRAGMA max_page_count = {pages}")
@@ -323,7 +364,7 @@ def test_a_database_on_a_full_disk_takes_nothing_by_halves(ledger: Ledger, journ
         ledger.fold(NOW)
     assert ledger.account("acme") == Account(100_000, 100_000, 0, 0)
     ledger.database.connection.execute("PRAGMA max_page_count = 1000000")
-    assert ledger.fold(NOW).records == 200
+    assert ledger.fold(NOW).records == 1_000
     sound(ledger)
 
 

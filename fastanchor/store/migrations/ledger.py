@@ -83,4 +83,50 @@ STEPS: Final = (
     CREATE TABLE fact (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
     INSERT INTO fact VALUES ('expired_before', 0);
     """,
+    # One narrow row for each request: how it ended is the journal's record itself, taken apart when somebody asks.
+    """
+    DROP INDEX request_by_organization;
+    DROP INDEX request_by_age;
+    DROP INDEX request_open;
+    ALTER TABLE request RENAME TO request_1;
+
+    CREATE TABLE request (
+        id TEXT NOT NULL UNIQUE,
+        epoch TEXT NOT NULL,         -- of the journal that opened it; '' when none did
+        state INTEGER NOT NULL,      -- 0 open, 1 settled, 2 settled by rule: its worker died
+        metered INTEGER NOT NULL,
+        organization TEXT NOT NULL,
+        key TEXT NOT NULL,
+        model TEXT NOT NULL,
+        opened REAL NOT NULL,        -- unix seconds
+        ended REAL,
+        reserved_tokens INTEGER NOT NULL,
+        reserved_cost INTEGER NOT NULL,  -- micro-dollars
+        cost INTEGER NOT NULL,           -- micro-dollars
+        first_channel TEXT NOT NULL,     -- of the attempt with which it was opened; '' when that is not known
+        first_model TEXT NOT NULL,
+        tries TEXT,                      -- JSON: [at, channel, model] of each further attempt that was started
+        told BLOB                        -- JSON: its `settle` record, as in the journal
+    );
+    CREATE INDEX request_by_organization ON request (organization, opened);
+    CREATE INDEX request_by_age ON request (opened);
+    CREATE INDEX request_open ON request (epoch) WHERE state = 0;
+
+    INSERT INTO request
+    SELECT
+        id, epoch, state, metered, organization, key, model, opened, ended, reserved_tokens, reserved_cost, cost,
+        '', '', nullif(tries, '[]'),
+        CASE state WHEN 1 THEN CAST(json_array(
+            'settle', ended, json(iif(metered, 'true', 'false')), id, opened, dialect, endpoint, client, key,
+            organization, model, served_model, channel, provider, json(iif(stream, 'true', 'false')), status, ending,
+            seconds, first_token, overhead,
+            json_array(
+                input, output, cache_read, cache_write, 0, reasoning, 0, 0, 0, provider_cost,
+                json(iif(estimated, 'true', 'false'))
+            ),
+            cost, bytes_in, bytes_out, json(attempts)
+        ) AS BLOB) END
+    FROM request_1 ORDER BY opened;
+    DROP TABLE request_1;
+    """,
 )

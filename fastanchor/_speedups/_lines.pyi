@@ -1,0 +1,3 @@
+from fastanchor._speedups._lines_pure import Found, Shape
+
+def lines(data: bytes, *shapes: Shape) -> Found: ...
