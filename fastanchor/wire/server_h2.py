@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 CHECK_EVERY = 0.5
 """Seconds between looks at the connection's deadlines."""
+CANCELLED_AT_ONCE = 4
+"""Streams of a connection that has ended."""
 LEAVE_AFTER = 1.0
 """Seconds from the first GOAWAY to the last, unless the client answers the PING between them sooner."""
 FAREWELL = b"farewell"
@@ -146,11 +148,17 @@ class H2Connection(Session[Serving]):
             self._fail("h2_protocol_error", None)
         except (OSError, DeadlinePassed, trio.ClosedResourceError):
             self.link.close()
-        for stream in self.streams.values():
-            stream.scope.cancel()
+        await self._cancel_all()
         if not self.link.closed:
             with contextlib.suppress(OSError, DeadlinePassed, trio.ClosedResourceError):
                 await self._linger()
+
+    async def _cancel_all(self) -> None:
+        """Nobody waits for an answer. Many connections may end together, so others have their turn in between."""
+        for i, stream in enumerate(list(self.streams.values()), 1):
+            stream.scope.cancel()
+            if i % CANCELLED_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
 
     def _fail(self, bound: str, code: ErrorCodes | None) -> None:
         """The connection is over; None: h2 has said why already."""
