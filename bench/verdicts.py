@@ -1,7 +1,8 @@
 """From outcomes to verdicts: medians, ratios to the reference made within each round, and the refusal to show a ratio.
 
 A ratio is refused when
-- the rig was a good part of what was measured (the limits of the samples), in half of the rounds or more;
+- the rig was a good part of what was measured, or the work was not what it should be (the limits of the samples), in
+  half of the rounds or more;
 - the direct connection is not CLEARLY times as fast as the gateway, so that the rig may have been the bottleneck;
 - the gateway against a second copy of itself (A/A) is off by more than NOISE.
 """
@@ -129,7 +130,8 @@ def _rig_bound(case: Case, subject: str, mine: dict[str, list[Outcome]]) -> str:
         samples = [outcome.sample for outcome in mine.get(name, ()) if outcome.sample]
         limited = [sample.limits[0] for sample in samples if sample.limits]
         if limited and 2 * len(limited) >= len(samples):
-            return f"rig-bound: {limited[-1]}" + (f" ({name})" if name != subject else "")
+            kind = "" if ":" in limited[-1] else "rig-bound: "
+            return kind + limited[-1] + (f" ({name})" if name != subject else "")
     speed = {
         name: {o.round: o.sample.throughput for o in mine.get(name, ()) if o.sample and o.sample.throughput}
         for name in (DIRECT, subject)

@@ -19,6 +19,7 @@ def _crowd(bench: Bench, subject: Subject) -> Sample:
         rate=scale.held_streams / scale.held_ramp,
         events=scale.held_events,
         pace_ms=scale.held_pace_ms,
+        warm=1,
     )
     if subject.recipe is None:
         window = bench.rig.measure(subject, load)

@@ -36,7 +36,7 @@ def _memory(bench: Bench, subject: Subject) -> Sample:
 
 
 def _idle(streams: int) -> Load:
-    return Load(streams, events=1000, pace_ms=PACE_MS)
+    return Load(streams, events=1000, pace_ms=PACE_MS, warm=0)
 
 
 def _settled(pid: int) -> procs.TreeMemory:

@@ -72,6 +72,11 @@ def test_a_costly_rig_refuses_the_ratio() -> None:
     assert found.value == Spread(20, 20, 20)
 
 
+def test_a_limit_may_say_what_kind_it_is() -> None:
+    late = cost(20, limits=["late: 1% of the events by over 30 ms"])
+    assert verdict(case(), {"nginx": cost(10), "gateway": late}).why == "late: 1% of the events by over 30 ms"
+
+
 def test_one_limited_round_of_three_is_not_yet_a_reason() -> None:
     limited = cost(20, limits=["once"])
     assert verdict(case(), {"nginx": cost(10, 10, 10), "gateway": [*limited, *cost(20, 20)]}).why == ""
