@@ -26,7 +26,7 @@ from bench.build import counter
 from bench.counts.counted import COUNT, TICK
 from bench.counts.lockstep import Lockstep
 from bench.recipes import RECIPES, Place
-from bench.subjects import free_port, stop
+from bench.subjects import free_port
 
 PATIENCE = 60.0  # seconds for a tool to do what it was told
 GLANCE = 0.04  # seconds between two looks at a worker that is to come to rest
@@ -140,10 +140,11 @@ def _serving(lockstep: Lockstep, program: list[str]) -> Iterator[int]:
             )  # fmt: skip
         try:
             worker = _await_worker(process, output)
-            lockstep.connect(place.port)
+            lockstep.port, lockstep.worker = place.port, worker
             yield worker
         finally:
-            stop(process)
+            os.killpg(process.pid, signal.SIGKILL)  # with its clock it would take for ever to drain
+            process.wait()
 
 
 def _await_worker(process: subprocess.Popen[bytes], output: Path) -> int:
