@@ -174,6 +174,8 @@ def _litellm(place: Place) -> list[str]:
     model: openai/*
     api_base: http://127.0.0.1:{place.stub_port}/v1
     api_key: k
+general_settings:
+  dangerously_permit_weak_or_unset_master_key: true
 litellm_settings:
   callbacks: []
   telemetry: false

@@ -60,12 +60,12 @@ def test_a_record_is_an_upper_bound(works: list[Work], tmp_path: Path) -> None:
     assert not any(count.over for count in first)  # nothing is recorded yet
     gate.record(first)
     assert not any(count.over for count in gate.measure(tmp_path, works, lambda count: None))
-    gate.RECORDED.write_text(json.dumps({SYSCALLS: {"nothing": 1.9}, INSTRUCTIONS: {"nothing": 300}}))
+    gate.RECORDED.write_text(json.dumps({SYSCALLS: {"nothing": 2.6}, INSTRUCTIONS: {"nothing": 300}}))
     assert [count.over for count in gate.measure(tmp_path, works, lambda count: None)] == [True, False]
 
 
-@pytest.mark.parametrize(("each", "over"), [(149.9, False), (150.1, True), (50.0, False)])
-def test_half_as_many_more_are_too_many(each: float, over: bool) -> None:
+@pytest.mark.parametrize(("each", "over"), [(105.1, False), (105.3, True), (50.0, False)])
+def test_five_percent_and_a_share_of_a_turn_more_are_too_many(each: float, over: bool) -> None:
     assert Count("request", SYSCALLS, each, "", recorded=100.0).over is over
     assert ("OVER" in gate.line(Count("request", SYSCALLS, each, "", recorded=100.0))) is over
 
