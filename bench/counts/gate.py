@@ -2,8 +2,10 @@
 
 A slope is what twice as many cost more than once as many, for each: whatever happens once, or before, drops out of it.
 Chance is left in one thing: a worker may turn its loop once more or less for what comes in one step. So the least of a
-work's tries counts, and a recorded value is an upper bound, plus `MARGIN`, plus a client's share of a turn. Instructions
-are recorded for each build of Python, as each has its own; where none are recorded, they are told and bound nobody.
+work's tries counts, and a recorded value is an upper bound, plus `MARGIN`, plus a client's share of a turn.
+
+Instructions are recorded for each build of Python, as each has its own; where none are recorded, they are told and
+bound nobody.
 """
 
 from __future__ import annotations
