@@ -108,6 +108,8 @@ class Bookkeeper:
         with self._lock:
             for principal in principals:
                 self._wanted |= {grant.id: grant for grant in starting_credits(principal) if grant not in self._opened}
+            if not self._wanted:  # and so the ledger is not asked, and nothing is known of it
+                return
         self._try(self._open_accounts)
 
     def step(self) -> bool:

@@ -199,6 +199,7 @@ def test_a_locked_ledger_stops_nobody_and_is_said(state_dir: Path, table: Table,
     other.execute("BEGIN IMMEDIATE")
     worker.close(begun(worker, PAID, "req_1"), receipt("req_1"))
     assert not books.step()
+    books.expect([FREE])  # who brings nothing, and asks the ledger nothing
     assert "locked" in books.trouble
     other.close()
     assert books.step()
