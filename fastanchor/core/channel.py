@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
 Http2: TypeAlias = Literal["auto", "on", "off"]
+OnCancel: TypeAlias = Literal["estimate", "drain", "void"]
+"""How an attempt that is given up before its end is settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Channel:
     key_requests_per_minute: int = 0  # per key, 0: no limit
     http2: Http2 = "auto"
     verify_tls: bool = True
+    on_cancel: OnCancel = "estimate"
     headers: dict[str, str] = field(default_factory=dict)  # extra headers to the upstream, set by the operator
     endpoints: tuple[str, ...] = ()  # passed through to it, beside those of its dialects: "files", "images" …
     options: dict[str, str] = field(default_factory=dict)  # provider's own (api_version, region, anthropic_version…)

@@ -183,10 +183,13 @@ class Attempt:
         except Fault as fault:
             self.traffic.health.failed(self.candidate.channel, self.candidate.key, fault, self.exchange.now())
             self._over(fault.kind.value, status=fault.own_status)
+            if fault.kind is Kind.DEADLINE:
+                self._given_up()
             raise
         except BaseException:
             self.traffic.health.abandoned(self.candidate.channel)
             self._over("cancelled")
+            self._given_up()
             raise
         now = self.exchange.now()
         replayed = self.exchange.half is not None  # what a rescue took to repeat says nothing of the channel
@@ -205,10 +208,11 @@ class Attempt:
             self.traffic.ended(self.candidate.channel, self.candidate.key)
 
     def lost(self) -> None:
-        """Another attempt won: this one's provider charges all the same what it was asked to read."""
-        if self.sent and self.record.outcome in ("cancelled", "won"):
-            usage = Usage(input=self.exchange.asked.prompt_tokens, output=0, estimated=True)
-            self.account(usage, outcome="lost")
+        """Another attempt won; one that has spoken in the same moment is charged what it was asked to read."""
+        if self.sent and self.record.outcome == "cancelled":
+            self.record.outcome = "lost"
+        elif self.record.outcome == "won":
+            self.account(self._prompt(), outcome="lost")
 
     def account(self, usage: Usage, *, outcome: str | None = None) -> None:
         """Complete the record with what the attempt used and, if it changed, what became of it."""
@@ -218,6 +222,15 @@ class Attempt:
         record.seconds = exchange.now() - self.began
         record.usage = usage
         record.cost = cost(exchange.card(self.candidate.public_model, self.candidate.model, record.channel), usage)
+
+    def _given_up(self) -> None:
+        """Cut off before its first content: what the provider charges all the same, by the channel's `on_cancel`."""
+        if self.sent:
+            void = self.candidate.channel.on_cancel == "void"
+            self.account(Usage(input=0, output=0) if void else self._prompt())
+
+    def _prompt(self) -> Usage:
+        return Usage(input=self.exchange.asked.prompt_tokens, output=0, estimated=True)
 
     def _over(self, outcome: str, status: int = 0) -> None:
         self.leave()

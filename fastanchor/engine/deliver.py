@@ -32,9 +32,11 @@ from fastanchor.engine.headers import answer_headers
 from fastanchor.engine.nursery import unwrapped
 from fastanchor.engine.race import race
 from fastanchor.engine.relay import drain, look, relay
+from fastanchor.engine.settling import Rest
 from fastanchor.engine.traffic import Traffic
 from fastanchor.engine.upstreams import Upstreams
 from fastanchor.policy.plan import Plan
+from fastanchor.wire import errors as wire
 from fastanchor.wire.message import Reply
 from fastanchor.wire.pump import pump
 
@@ -104,7 +106,8 @@ class Delivery:
             try:
                 fault = await self._deliver(answer)
             finally:
-                answer.close()
+                if self.exchange.rest is None:
+                    answer.close()
             if fault is None:
                 return
             first = first or fault
@@ -153,6 +156,10 @@ class Delivery:
             fault = await relay(
                 response, carrier, out, self._tell_alive, deadline, one_choice=one_choice, pump=flow
             )
+        except (wire.ClientGone, trio.Cancelled):
+            if channel.on_cancel == "drain" and not carrier.complete and carrier.fault is None:
+                exchange.rest = Rest(exchange, answer, carrier)
+            raise
         finally:
             exchange.usage = carrier.usage.completed(call.prompt_tokens, carrier.output_estimate)
             answer.attempt.account(exchange.usage)

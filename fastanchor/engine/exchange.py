@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fastanchor.dialects.contract import Dialect
     from fastanchor.dialects.relay import Relay
     from fastanchor.dialects.splice import Transcript
+    from fastanchor.engine.settling import Rest
     from fastanchor.engine.upstreams import Response
     from fastanchor.store.admission import Admission
     from fastanchor.store.limiter import Ticket
@@ -60,6 +61,7 @@ class Exchange:
         "public_model",
         "request",
         "request_id",
+        "rest",
         "sent_upstream",
         "served_model",
         "status",
@@ -106,6 +108,7 @@ class Exchange:
         self.half: Transcript | None = None  # of a stream that broke: what its client has
         self.carrier: Relay | None = None  # what brings the streamed answer
         self.underway: Callable[..., Awaitable[Response]] | None = None  # hears an attempt that a lane has begun
+        self.rest: Rest | None = None  # of an answer that its client left, to be read on before it is settled
         self.held_by = ""  # the channel that has the conversation's state, when only one can go on with it
 
     @property

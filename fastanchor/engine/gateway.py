@@ -41,6 +41,7 @@ from fastanchor.engine.heard import Heard
 from fastanchor.engine.identify import identify
 from fastanchor.engine.objects import Objects
 from fastanchor.engine.permit import permit_endpoint, permit_model
+from fastanchor.engine.settling import Settling
 from fastanchor.engine.traffic import Traffic
 from fastanchor.engine.upstreams import Upstreams
 from fastanchor.policy.asked import Asked, Candidate
@@ -121,6 +122,7 @@ class Gateway:
         self.decoding = DecodingLimits()
         self.upload_bytes = 1 << 34  # of a body that is passed on while it comes
         self.traffic = Traffic()
+        self.settling = Settling()
         self.candidates = Candidates()
         self.now: Callable[[], float] | None = None  # the run's clock, known from the first request on
         self.in_flight = 0
@@ -209,7 +211,10 @@ class Gateway:
         finally:
             self.in_flight -= 1
             del self.running[exchange.request_id]
-            self.close(exchange)
+            if exchange.rest is None:
+                self.close(exchange)
+            else:
+                self.settling.settle(exchange.rest, self.close)
             if self.bodies is not None and heard is not None:
                 asked = exchange.call.body if exchange.call else b""
                 self.bodies.keep(exchange.request_id, exchange.wall, asked, heard.body)

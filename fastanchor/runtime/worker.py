@@ -206,6 +206,7 @@ class Worker:
                 background.start_soon(self._watch, lifeline, background.cancel_scope)
                 background.start_soon(self.pool.run)
                 background.start_soon(self.books.run, self.phase)
+                background.start_soon(self.gateway.settling.run)
                 background.start_soon(give_memory_back)
                 if self.access is not None:
                     background.start_soon(self.access.run)

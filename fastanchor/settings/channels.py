@@ -106,6 +106,7 @@ def _channel(channel: schema.Channel, key: str, context: Context) -> Channel:
         key_requests_per_minute=channel.key_requests_per_minute,
         http2=channel.http2,
         verify_tls=channel.verify_tls,
+        on_cancel=channel.on_cancel,
         headers=_headers(channel.headers, key, context),
         endpoints=_endpoints(channel),
         options=dict(channel.options),

@@ -256,6 +256,7 @@ class Channel(Section, frozen=True, kw_only=True):
     key_requests_per_minute: Count = 0
     http2: Literal["auto", "on", "off"] = "auto"
     verify_tls: bool = True
+    on_cancel: Literal["estimate", "drain", "void"] = "estimate"
     headers: dict[Text, SecretText] = {}
     endpoints: list[OpaqueEndpoint] | None = None
     prices: dict[Text, Price] = {}
