@@ -22,9 +22,10 @@ from fastanchor._speedups.http1 import request_head, response_head
 from fastanchor.core.faults import Fault, Kind
 from fastanchor.core.receipt import AttemptRecord, Receipt
 from fastanchor.core.usage import Usage
+from fastanchor.dialects.openai_chat.read import BYTES_PER_TOKEN
 from fastanchor.engine.attempt import check_whole, origin
 from fastanchor.engine.exchange import Exchange
-from fastanchor.engine.headers import id_headers
+from fastanchor.engine.headers import attempts, dollars, id_headers
 from fastanchor.engine.identify import digest
 from fastanchor.policy.limits import plain_demand
 from fastanchor.policy.pricing import cost
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0
 """Seconds after which a request goes on in its task, which knows what to do about a late answer."""
-NO_COST = b"0.000000"
-BYTES_PER_TOKEN = 4
 DIALECT = "openai_chat"
 TELLING = frozenset((b"x-fastanchor-timeout", b"content-encoding", b"idempotency-key"))
 """Request fields that make a request one of its own."""
@@ -57,17 +56,12 @@ TELLING = frozenset((b"x-fastanchor-timeout", b"content-encoding", b"idempotency
 class Ride:
     """One request on a lane, for as long as it lasts. Times are trio's clock unless a name says wall."""
 
-    __slots__ = ("began", "connection", "lane", "pool", "prompt_tokens", "request_id", "sent", "ticket", "wall")
+    __slots__ = ("began", "connection", "request_id", "sent", "ticket", "wall")
 
-    def __init__(
-        self, lane: Lane, connection: ClientConnection, ticket: Ticket | None, request_id: str, prompt_tokens: int,
-        began: float,
-    ) -> None:
-        self.lane = lane
+    def __init__(self, connection: ClientConnection, ticket: Ticket | None, request_id: str, began: float) -> None:
         self.connection = connection
         self.ticket = ticket
         self.request_id = request_id
-        self.prompt_tokens = prompt_tokens
         self.began = self.sent = began
         self.wall = time.time()
 
@@ -105,7 +99,6 @@ class Lane:
         self.fixed = _lines(
             (b"content-type", b"application/json"), (b"x-fastanchor-channel", channel.name.encode("latin-1", "replace"))
         )
-        self.won = f"1; {channel.name}=won (first, ".encode("latin-1", "replace")
 
     # -- in ---------------------------------------------------------------------------------------------------------
 
@@ -127,8 +120,7 @@ class Lane:
             return False
         self.state.concurrency.in_flight += 1
         self.gateway.in_flight += 1
-        self.hedges.deposit()
-        guest.ride = Ride(self, connection, ticket, request_id, prompt_tokens, now)
+        guest.ride = Ride(connection, ticket, request_id, now)
         guest.host.idle = False
         guest.host.link.deadline = now + self.patience
         if self.renamed:
@@ -186,6 +178,7 @@ class Lane:
         channel, key = self.channel, self.candidate.key
         self.state.answered(key, seconds, now)
         self.state.breaker.completed()
+        self.hedges.deposit()  # as a plan does for those that go on in their task
         price = cost(self.card, usage)
         record = AttemptRecord(
             channel.name, self.candidate.model, key, "first", "won", 0, 0.0, seconds, seconds, usage, price
@@ -196,9 +189,9 @@ class Lane:
         )
         fields = [
             *id_headers(ride.request_id),
-            (b"x-fastanchor-attempts", b"%b%.0f ms)" % (self.won, seconds * 1000)),
+            (b"x-fastanchor-attempts", attempts((record,))),
             (b"x-fastanchor-overhead-ms", b"%.2f" % (receipt.overhead * 1000)),
-            (b"x-fastanchor-cost-usd", b"%d.%06d" % divmod(receipt.cost, 1_000_000) if receipt.cost else NO_COST),
+            (b"x-fastanchor-cost-usd", dollars(receipt.cost)),
         ]
         if books is not None and ride.ticket is not None:
             fields += books.limiter.headers(ride.ticket, anthropic=False)
@@ -280,33 +273,22 @@ class Lane:
         exchange.underway = partial(self.pool.go_on, ride.connection, guest.unsent)
         self.gateway.in_flight -= 1
         self.gateway.traffic.ended(self.channel, self.candidate.key)
-        self.hedges.tokens -= self.hedges.share
         return exchange
 
 
-class Express:
-    """A worker's lanes."""
-
-    MOST = 1024
-    """Lanes kept: heads and models come from clients."""
-
-    def __init__(self, gateway: Gateway, pool: Pool) -> None:
-        self.gateway = gateway
-        self.pool = pool
-
-    def teach(self, exchange: Exchange, found: list[Candidate]) -> None:
-        """Let the connection of a request that was served serve the next like it on a lane, where that can be."""
-        request = exchange.request
-        if type(request) is not H1Request or not request.teachable or not _plain(exchange):
-            return
-        best = min(candidate.rank for candidate in found)
-        first = [candidate for candidate in found if candidate.rank == best]
-        books = self.gateway.books
-        if len(first) != 1 or not _usual(first[0]) or (books is not None and not _countable(exchange, books)):
-            return
-        route = exchange.world.route(exchange.asked.model)
-        if route.race == 1 and route.hedge.percentile is None:
-            request.learn(Lane(self.gateway, self.pool, exchange, first[0]))
+def teach(gateway: Gateway, pool: Pool, exchange: Exchange, found: list[Candidate]) -> None:
+    """Let the connection of a request that was served serve the next like it on a lane, where that can be."""
+    request = exchange.request
+    if type(request) is not H1Request or not request.teachable or not _plain(exchange):
+        return
+    best = min(candidate.rank for candidate in found)
+    first = [candidate for candidate in found if candidate.rank == best]
+    books = gateway.books
+    if len(first) != 1 or not _usual(first[0]) or (books is not None and not _countable(exchange, books)):
+        return
+    route = exchange.world.route(exchange.asked.model)
+    if route.race == 1 and route.hedge.percentile is None:
+        request.learn(Lane(gateway, pool, exchange, first[0]))
 
 
 def _lines(*fields: tuple[bytes, bytes]) -> bytes:

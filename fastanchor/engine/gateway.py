@@ -27,7 +27,7 @@ from fastanchor.dialects import registry as dialects
 from fastanchor.dialects.contract import CountingDialect
 from fastanchor.dialects.opaque import find as find_opaque
 from fastanchor.dialects.relay import fault_event
-from fastanchor.engine import models, stored
+from fastanchor.engine import express, models, stored
 from fastanchor.engine.admit import admit
 from fastanchor.engine.affinity import conversation
 from fastanchor.engine.candidates import Candidates, estimate, stateful
@@ -35,7 +35,6 @@ from fastanchor.engine.content import content
 from fastanchor.engine.conversations import Conversations
 from fastanchor.engine.deliver import Delivery
 from fastanchor.engine.exchange import Exchange
-from fastanchor.engine.express import Express
 from fastanchor.engine.headers import Fields, fault_headers, id_headers
 from fastanchor.engine.heard import Heard
 from fastanchor.engine.identify import identify
@@ -126,7 +125,7 @@ class Gateway:
         self.candidates = Candidates()
         self.now: Callable[[], float] | None = None  # the run's clock, known from the first request on
         self.in_flight = 0
-        self.express = Express(self, pool) if EXPRESS and isinstance(pool, Pool) and bodies is None else None
+        self.lanes_over = pool if EXPRESS and isinstance(pool, Pool) and bodies is None else None
         self.running: dict[str, tuple[Exchange, Reply]] = {}  # by request id
         self._prefix = secrets.token_hex(6)
         self._count = 0
@@ -263,8 +262,8 @@ class Gateway:
         if keeper is not None and not keeper.keeps(exchange):
             keeper = None
         await Delivery(exchange, self._plan(exchange, route, found), self.pool, self.traffic, reply, keeper).run()
-        if self.express is not None:
-            self.express.teach(exchange, found)
+        if self.lanes_over is not None:
+            express.teach(self, self.lanes_over, exchange, found)
 
     async def go_on(self, exchange: Exchange, reply: Reply) -> None:
         """End a request that a lane has begun (see `express`)."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
 
 from fastanchor.core.faults import Fault, Kind, Side
+from fastanchor.core.receipt import AttemptRecord
 from fastanchor.engine.exchange import Exchange
 from fastanchor.wire.coding import accepted
 
@@ -17,10 +19,15 @@ def id_headers(request_id: str) -> Fields:
     return [(b"x-request-id", value), (b"request-id", value)]
 
 
-def attempts(exchange: Exchange) -> bytes:
+def attempts(records: Sequence[AttemptRecord]) -> bytes:
     """How many attempts there were and what became of each: `2; main=upstream_error (first, 12 ms); …`."""
-    told = [f"{a.channel}={a.outcome} ({a.why}, {a.seconds * 1000:.0f} ms)" for a in exchange.attempts]
+    told = [f"{a.channel}={a.outcome} ({a.why}, {a.seconds * 1000:.0f} ms)" for a in records]
     return "; ".join([str(len(told)), *told]).encode("latin-1", "replace")
+
+
+def dollars(micro: int) -> bytes:
+    """Micro-dollars, to the last one."""
+    return b"%d.%06d" % divmod(micro, 1_000_000)
 
 
 def answer_headers(exchange: Exchange, content_type: bytes) -> Fields:
@@ -30,14 +37,14 @@ def answer_headers(exchange: Exchange, content_type: bytes) -> Fields:
         (b"content-type", content_type),
         *id_headers(exchange.request_id),
         (b"x-fastanchor-channel", exchange.channel.encode("latin-1", "replace")),
-        (b"x-fastanchor-attempts", attempts(exchange)),
+        (b"x-fastanchor-attempts", attempts(exchange.attempts)),
         (b"x-fastanchor-overhead-ms", b"%.2f" % ((sent - exchange.began) * 1000)),
     ]
     fields += exchange.limit_fields
     if exchange.asked.stream:
         fields.append((b"cache-control", b"no-cache"))
     else:
-        fields.append((b"x-fastanchor-cost-usd", b"%d.%06d" % divmod(exchange.cost, 1_000_000)))
+        fields.append((b"x-fastanchor-cost-usd", dollars(exchange.cost)))
     if exchange.dropped:
         fields.append((b"x-fastanchor-dropped", ", ".join(exchange.dropped).encode("ascii", "replace")))
     return fields
@@ -55,7 +62,7 @@ def fault_headers(exchange: Exchange, fault: Fault) -> Fields:
     if fault.kind is Kind.UNSUPPORTED_MEDIA_TYPE:
         fields.append((b"accept-encoding", accepted()))  # RFC 9110 §15.5.16
     if exchange.attempts:
-        fields.append((b"x-fastanchor-attempts", attempts(exchange)))
+        fields.append((b"x-fastanchor-attempts", attempts(exchange.attempts)))
     if fault.side is Side.UPSTREAM and not fault.rejected:
         fields.append((b"x-should-retry", b"false"))
     return fields
