@@ -25,7 +25,7 @@ from fastanchor.core.usage import Usage
 from fastanchor.dialects.openai_chat.read import BYTES_PER_TOKEN
 from fastanchor.engine.attempt import check_whole, origin
 from fastanchor.engine.exchange import Exchange
-from fastanchor.engine.headers import attempts, dollars, id_headers
+from fastanchor.engine.headers import dollars, id_headers
 from fastanchor.engine.identify import digest
 from fastanchor.policy.limits import plain_demand
 from fastanchor.policy.pricing import cost
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from fastanchor.store.limiter import Ticket
     from fastanchor.wire.client_h1 import ClientConnection
 
+NO_COST = dollars(0)
 PATIENCE = 5.0
 """Seconds after which a request goes on in its task, which knows what to do about a late answer."""
 DIALECT = "openai_chat"
@@ -99,6 +100,7 @@ class Lane:
         self.fixed = _lines(
             (b"content-type", b"application/json"), (b"x-fastanchor-channel", channel.name.encode("latin-1", "replace"))
         )
+        self.won = f"1; {channel.name}=won (first, ".encode("latin-1", "replace")  # as `attempts` has it
 
     # -- in ---------------------------------------------------------------------------------------------------------
 
@@ -189,9 +191,9 @@ class Lane:
         )
         fields = [
             *id_headers(ride.request_id),
-            (b"x-fastanchor-attempts", attempts((record,))),
+            (b"x-fastanchor-attempts", b"%b%.0f ms)" % (self.won, seconds * 1000)),
             (b"x-fastanchor-overhead-ms", b"%.2f" % (receipt.overhead * 1000)),
-            (b"x-fastanchor-cost-usd", dollars(receipt.cost)),
+            (b"x-fastanchor-cost-usd", dollars(receipt.cost) if receipt.cost else NO_COST),
         ]
         if books is not None and ride.ticket is not None:
             fields += books.limiter.headers(ride.ticket, anthropic=False)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import ceil
 
 from fastanchor.core.faults import Fault, Kind, Side
-from fastanchor.core.receipt import AttemptRecord
 from fastanchor.engine.exchange import Exchange
 from fastanchor.wire.coding import accepted
 
@@ -19,9 +17,9 @@ def id_headers(request_id: str) -> Fields:
     return [(b"x-request-id", value), (b"request-id", value)]
 
 
-def attempts(records: Sequence[AttemptRecord]) -> bytes:
+def attempts(exchange: Exchange) -> bytes:
     """How many attempts there were and what became of each: `2; main=upstream_error (first, 12 ms); …`."""
-    told = [f"{a.channel}={a.outcome} ({a.why}, {a.seconds * 1000:.0f} ms)" for a in records]
+    told = [f"{a.channel}={a.outcome} ({a.why}, {a.seconds * 1000:.0f} ms)" for a in exchange.attempts]
     return "; ".join([str(len(told)), *told]).encode("latin-1", "replace")
 
 
@@ -37,7 +35,7 @@ def answer_headers(exchange: Exchange, content_type: bytes) -> Fields:
         (b"content-type", content_type),
         *id_headers(exchange.request_id),
         (b"x-fastanchor-channel", exchange.channel.encode("latin-1", "replace")),
-        (b"x-fastanchor-attempts", attempts(exchange.attempts)),
+        (b"x-fastanchor-attempts", attempts(exchange)),
         (b"x-fastanchor-overhead-ms", b"%.2f" % ((sent - exchange.began) * 1000)),
     ]
     fields += exchange.limit_fields
@@ -62,7 +60,7 @@ def fault_headers(exchange: Exchange, fault: Fault) -> Fields:
     if fault.kind is Kind.UNSUPPORTED_MEDIA_TYPE:
         fields.append((b"accept-encoding", accepted()))  # RFC 9110 §15.5.16
     if exchange.attempts:
-        fields.append((b"x-fastanchor-attempts", attempts(exchange.attempts)))
+        fields.append((b"x-fastanchor-attempts", attempts(exchange)))
     if fault.side is Side.UPSTREAM and not fault.rejected:
         fields.append((b"x-should-retry", b"false"))
     return fields
